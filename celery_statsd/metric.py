@@ -1,0 +1,62 @@
+"""What leaves the river: series, the kinds they are of, and the batch of one flush."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """The three kinds of metric, in StatsD's words."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    TIMER = "timer"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One named line of numbers.
+
+    `entity` is the raw name (a task, a worker's node name, a queue); `path` is the whole dotted
+    name, prefix and reporter included, safe on every wire (see `names`).
+    """
+
+    family: str
+    entity: str
+    metric: str
+    kind: Kind
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What one timer took in during one flush interval; all values in ms.
+
+    `values` are those kept, a uniform sample when `count` (the true number) is larger;
+    `total`, `lower` and `upper` are exact, over all of them.
+    """
+
+    count: int
+    total: float
+    lower: float
+    upper: float
+    values: tuple[float, ...]
+
+    @property
+    def rate(self) -> float:
+        """The part of the values that was kept, in (0, 1]: StatsD's sample rate."""
+        return len(self.values) / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All that one flush says, shared by all sinks; the `cluster` family comes first.
+
+    `time` is the end of the interval in epoch seconds, `interval` its length in seconds.
+    Counters are sums over the interval, 0 when nothing happened; gauges are values at `time`.
+    """
+
+    time: float
+    interval: float
+    counters: tuple[tuple[Series, int], ...]
+    gauges: tuple[tuple[Series, float], ...]
+    timers: tuple[tuple[Series, Timing], ...]

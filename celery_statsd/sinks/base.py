@@ -1,0 +1,102 @@
+"""What a sink is: an address, `send`, `check`, `close`, and a tally of what it did.
+
+A sink is configured by one address, `scheme://host:port?option=value`, so a new sink changes
+no other file than its own and the table in `sinks/__init__`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from celery_statsd.errors import ConfigError
+from celery_statsd.metric import Batch
+
+KEY = "sinks"
+"""The configuration key every bad address is blamed on."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a sink has done since it was made; the agent sends the growth at each flush."""
+
+    packets: int = 0
+    bytes: int = 0
+    errors: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A sink's address, taken apart: `statsd://127.0.0.1:8125?mtu=1432`."""
+
+    text: str
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Take `text` apart. Raises ConfigError when it has no scheme, or no such port can be."""
+        parts = urlsplit(text)
+        if not parts.scheme or "://" not in text:
+            raise ConfigError(KEY, f"{text!r} is no address", "write scheme://host:port")
+        try:
+            port = parts.port
+        except ValueError:
+            raise ConfigError(
+                KEY, f"{text!r} has no valid port", "take one from 1 to 65535"
+            ) from None
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        return cls(text, parts.scheme, parts.hostname or "", port, parts.path, options)
+
+    def option(self, key: str, kind: Callable[[str], Any], default: Any) -> Any:
+        """The option `key` as `kind` makes it, or `default`. Raises ConfigError on a bad value."""
+        value = self.options.get(key)
+        if value is None:
+            return default
+        try:
+            return kind(value)
+        except ValueError:
+            raise ConfigError(
+                KEY,
+                f"{self.text!r}: option {key}={value!r} is not {kind.__name__}",
+                f"the default is {default!r}",
+            ) from None
+
+    def only(self, *known: str) -> None:
+        """Raise ConfigError when there is an option that is not among `known`."""
+        for key in self.options:
+            if key not in known:
+                raise ConfigError(
+                    KEY,
+                    f"{self.text!r} has an unknown option {key!r}",
+                    f"known here: {', '.join(known) or 'none'}",
+                )
+
+
+class Sink(ABC):
+    """Where batches go. One thread uses it; it never blocks longer than its timeout."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.tally = Tally()
+
+    @abstractmethod
+    def send(self, batch: Batch) -> None:
+        """Deliver `batch`, and first what an outage left behind.
+
+        Raises SinkDown when it could not; what the sink may keep (within its bound) it has kept,
+        what it had to give up it has counted in `tally.dropped`.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise SinkDown, with a sentence a person can act on, when nobody would receive."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the socket; try once more to deliver what is still kept."""

@@ -1,0 +1,139 @@
+"""What a source is: it listens, and it outlives the broker.
+
+Laws, each paid for by a failure seen in the usual receivers:
+
+1. `read` never raises for a lost broker and never returns late by more than the time it was
+   given plus one connection attempt.
+2. After an error the socket is dropped, never closed politely: a polite close waits for an
+   answer from a peer that may be gone.
+3. Nothing is ever published on the consuming connection: a broker in a memory alarm stops
+   reading from publishers, acknowledgements included.
+4. A lost broker is told once when it is lost, once a minute while it stays away, and once when
+   it is back; each return is counted.
+"""
+
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from celery_statsd.errors import BrokerLost
+from celery_statsd.log import Log
+
+FIRST_WAIT = 0.2
+"""Seconds before the first attempt to reconnect; doubled each time, with full jitter."""
+
+LONGEST_WAIT = 10.0
+"""Seconds: the ceiling of the back-off."""
+
+REMIND_EVERY = 60.0
+"""Seconds between two log lines about a broker that stays away."""
+
+
+class Message(NamedTuple):
+    """One message as the broker had it: `body` is undecoded, `hostname` the header's sender."""
+
+    body: bytes
+    content_type: str
+    content_encoding: str
+    hostname: str
+    routing_key: str
+
+
+class Source(ABC):
+    """A stream of messages from one event exchange. Used by one thread.
+
+    A variant gives `_open`, `_read`, `_drop` and `_leave`, which raise BrokerLost when the
+    broker is gone. `reconnects` counts how often the stream was opened again.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self.reconnects = 0
+        self.connected = False
+        self._log = log
+        self._opened_before = False
+        self._failures = 0
+        self._retry_at = 0.0
+        self._remind_at = 0.0
+        self._lost_since = 0.0
+
+    def read(self, timeout: float) -> Sequence[Message]:
+        """The messages at hand, waiting up to `timeout` seconds for the first; () when none."""
+        try:
+            if not self.connected and not self._reopen(timeout):
+                return ()
+            return self._read(timeout)
+        except BrokerLost as error:
+            self._lost(error)
+            return ()
+
+    def close(self) -> None:
+        """Leave the broker properly. A broker that is gone is no error."""
+        if not self.connected:
+            return
+        self.connected = False
+        try:
+            self._leave()
+        except BrokerLost:
+            self._drop()
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where it listens, for people: the broker's address without its password."""
+
+    @abstractmethod
+    def ack(self) -> None:
+        """Tell the broker that everything read so far is safe. Nothing to do without a memory."""
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Connect and start to listen."""
+
+    @abstractmethod
+    def _read(self, timeout: float) -> Sequence[Message]:
+        """As `read`, on an open connection; also the place for heartbeats on our own timer."""
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """Forget the connection at once, without a word to the broker. Never raises."""
+
+    @abstractmethod
+    def _leave(self) -> None:
+        """Say goodbye: cancel, wait for the answer, close."""
+
+    def _reopen(self, timeout: float) -> bool:
+        """Connect if it is time to; else sleep the shorter of `timeout` and the back-off."""
+        now = time.monotonic()
+        if now < self._retry_at:
+            time.sleep(min(timeout, self._retry_at - now))
+            return False
+        self._open()
+        self.connected = True
+        self._found()
+        return True
+
+    def _found(self) -> None:
+        if self._opened_before:
+            self.reconnects += 1
+        if self._failures:
+            gap = time.monotonic() - self._lost_since
+            self._log.info("broker_back", broker=self.place, away_s=round(gap, 1))
+        elif not self._opened_before:
+            self._log.info("broker_connected", broker=self.place)
+        self._opened_before = True
+        self._failures = 0
+
+    def _lost(self, error: BrokerLost) -> None:
+        self.connected = False
+        self._drop()
+        now = time.monotonic()
+        if not self._failures:
+            self._lost_since = now
+        if not self._failures or now >= self._remind_at:
+            self._log.warning("broker_lost", broker=self.place, error=str(error))
+            self._remind_at = now + REMIND_EVERY
+        ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures, 16))
+        self._retry_at = now + random.uniform(0, ceiling)
+        self._failures += 1
