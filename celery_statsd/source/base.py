@@ -15,8 +15,9 @@ Laws, each paid for by a failure seen in the usual receivers:
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
@@ -29,6 +30,33 @@ LONGEST_WAIT = 10.0
 
 REMIND_EVERY = 60.0
 """Seconds between two log lines about a broker that stays away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How to trust the broker, and how to be trusted. `on` is implied by amqps:// and rediss://."""
+
+    on: bool = False
+    verify: bool = True
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the events are: all a source needs to know.
+
+    `urls` are tried in their order, the next one after each failure; `transport_options` are
+    kombu's own (Sentinel's `master_name`, Redis's `global_keyprefix`, `fanout_prefix`, ...).
+    """
+
+    urls: tuple[str, ...]
+    tls: Tls = field(default_factory=Tls)
+    transport_options: Mapping[str, Any] = field(default_factory=dict)
+    event_exchange: str = "celeryev"
+    event_queue_prefix: str = "celeryev"
 
 
 class Message(NamedTuple):
