@@ -1,0 +1,174 @@
+"""Adds up what the rules say, and drains it as a Batch.
+
+Laws:
+1. A known counter is written as 0 when nothing happened: every counter of its family is there
+   from the moment an entity is first seen. Graphite's `diffSeries` would else flip its sign.
+2. A gauge speaks only for the flush it was set in; whoever is gone is closed: 0 once, then no more.
+3. Series are bounded. Past the ceiling an entity's values go to the entity `other` of its family,
+   and each value so folded is counted; a folded gauge has no meaning and is left out.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+
+from celery_statsd.metric import Batch, Kind, Series, Timing
+from celery_statsd.names import Names
+
+OTHER = "other"
+"""The entity that takes what the ceiling keeps out."""
+
+SEED = 20
+"""A fixed seed: a recorded stream gives the same sample of its timers every time."""
+
+
+class Reservoir:
+    """A uniform sample of bounded size, with exact count, sum and extremes (values in ms)."""
+
+    __slots__ = ("count", "kept", "lower", "total", "upper")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.lower = float("inf")
+        self.upper = float("-inf")
+        self.kept: list[float] = []
+
+    def add(self, value: float, size: int, chance: random.Random) -> None:
+        """Take in `value`, keeping at most `size`: each value taken in is kept as likely."""
+        self.count += 1
+        self.total += value
+        self.lower = min(self.lower, value)
+        self.upper = max(self.upper, value)
+        if len(self.kept) < size:
+            self.kept.append(value)
+        else:
+            place = chance.randrange(self.count)
+            if place < size:
+                self.kept[place] = value
+
+    def timing(self) -> Timing:
+        """What it holds, frozen."""
+        return Timing(self.count, self.total, self.lower, self.upper, tuple(self.kept))
+
+
+class Entity:
+    """The numbers of one entity since the last drain, and the series they go to."""
+
+    __slots__ = ("closing", "counters", "gauges", "series", "timers")
+
+    def __init__(self, counters: Sequence[str]) -> None:
+        self.counters: dict[str, int] = dict.fromkeys(counters, 0)
+        self.gauges: dict[str, float] = {}
+        self.timers: dict[str, Reservoir] = {}
+        self.series: dict[str, Series] = {}
+        self.closing = False
+
+
+class Aggregator:
+    """Sums of counters, last values of gauges, samples of timers, by family and entity.
+
+    `counters` names each family's counters; `ceiling` bounds the series, `reservoir` the values
+    kept of one timer in one flush. `folded` counts the values that went to `other`.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        counters: Mapping[str, Sequence[str]],
+        ceiling: int = 100_000,
+        reservoir: int = 1000,
+    ) -> None:
+        self._names = names
+        self._counters = counters
+        self._ceiling = ceiling
+        self._reservoir = reservoir
+        self._families: dict[str, dict[str, Entity]] = {family: {} for family in counters}
+        self._chance = random.Random(SEED)
+        self._drained_at: float | None = None
+        self.series = 0
+        self.folded = 0
+
+    def count(self, family: str, entity: str, metric: str, amount: int = 1) -> None:
+        """Add `amount` to a counter."""
+        self._entity(family, entity).counters[metric] += amount
+
+    def time(self, family: str, entity: str, metric: str, value: float) -> None:
+        """Take one value of a timer, in ms."""
+        timers = self._entity(family, entity).timers
+        reservoir = timers.get(metric)
+        if reservoir is None:
+            reservoir = timers[metric] = Reservoir()
+        reservoir.add(value, self._reservoir, self._chance)
+
+    def gauge(self, family: str, entity: str, metric: str, value: float) -> None:
+        """Set a gauge for the coming flush."""
+        found = self._entity(family, entity)
+        if found is not self._families[family].get(OTHER):
+            found.gauges[metric] = value
+
+    def close(self, family: str, entity: str) -> None:
+        """End an entity's series: its gauges are 0 in the coming flush, then all is forgotten."""
+        found = self._families[family].get(entity)
+        if found is None:
+            return
+        gauges = [series.metric for series in found.series.values() if series.kind is Kind.GAUGE]
+        found.gauges = dict.fromkeys(gauges, 0.0)
+        found.closing = True
+
+    def drain(self, now: float) -> Batch:
+        """All since the last drain, as of `now` (epoch seconds); then begin anew."""
+        interval = now - self._drained_at if self._drained_at is not None else 0.0
+        self._drained_at = now
+        counters: list[tuple[Series, int]] = []
+        gauges: list[tuple[Series, float]] = []
+        timers: list[tuple[Series, Timing]] = []
+        for family, entities in self._families.items():
+            for name, entity in entities.items():
+                for metric, total in entity.counters.items():
+                    counters.append((self._series(family, name, metric, Kind.COUNTER), total))
+                for metric, value in entity.gauges.items():
+                    gauges.append((self._series(family, name, metric, Kind.GAUGE), value))
+                for metric, reservoir in entity.timers.items():
+                    series = self._series(family, name, metric, Kind.TIMER)
+                    timers.append((series, reservoir.timing()))
+            self._families[family] = self._begin_anew(family, entities)
+        return Batch(now, interval, tuple(counters), tuple(gauges), tuple(timers))
+
+    def _begin_anew(self, family: str, entities: dict[str, Entity]) -> dict[str, Entity]:
+        for name in [name for name, entity in entities.items() if entity.closing]:
+            gone = entities.pop(name)
+            self.series -= len(gone.series)
+            self._names.release(family, name)
+        for entity in entities.values():
+            entity.counters = dict.fromkeys(entity.counters, 0)
+            entity.gauges = {}
+            entity.timers = {}
+        return entities
+
+    def _entity(self, family: str, name: str) -> Entity:
+        entities = self._families[family]
+        entity = entities.get(name)
+        if entity is None:
+            if self.series >= self._ceiling and family not in ("cluster", "agent"):
+                self.folded += 1
+                name = OTHER
+                entity = entities.get(name)
+            if entity is None:
+                entity = entities[name] = self._first_sight(family, name)
+        entity.closing = False
+        return entity
+
+    def _first_sight(self, family: str, name: str) -> Entity:
+        entity = Entity(self._counters[family])
+        for metric in entity.counters:
+            self._make(entity, family, name, metric, Kind.COUNTER)
+        return entity
+
+    def _series(self, family: str, name: str, metric: str, kind: Kind) -> Series:
+        entity = self._families[family][name]
+        return entity.series.get(metric) or self._make(entity, family, name, metric, kind)
+
+    def _make(self, entity: Entity, family: str, name: str, metric: str, kind: Kind) -> Series:
+        series = entity.series[metric] = self._names.series(family, name, metric, kind)
+        self.series += 1
+        return series

@@ -1,0 +1,305 @@
+"""What can happen, and how the wire says it: `decode` makes events of one message's body.
+
+A body is one JSON object or, under the routing key `task.multi`, a JSON list of them; both are
+taken whatever the key says. Fields that no metric needs (args, kwargs, results) are skipped
+while decoding. The type of an event is its class, so no later stage sees Celery's strings.
+
+Timestamps are true epoch seconds as the sender's clock had them; they are never shifted by
+`utcoffset`, which only tells how the sender would have shown them.
+"""
+
+import json
+import math
+import re
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from celery_statsd.errors import BadEvent
+
+LONGEST_BODY = 8 * 1024 * 1024
+"""Bytes; tracebacks are not cut by Celery, but nothing honest is longer than this."""
+
+
+class Moment(Enum):
+    """What can become known of a sending or an attempt; each has one bit for sets of them.
+
+    The first line are Celery's own events. TRACED: it is known when and to which queue the
+    attempt was sent. The others are concluded, never seen (see `tracker`).
+    """
+
+    SENT = "sent"
+    TRACED = "traced"
+    RECEIVED = "received"
+    ON_ARRIVAL = "on_arrival"
+    FOUND = "found"
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "retried"
+    REVOKED = "revoked"
+    REJECTED = "rejected"
+    RETURNED = "returned"
+    UNREPORTED = "unreported"
+    LOST = "lost"
+    EXPIRED = "expired"
+    UNSEEN = "unseen"
+    OFFLINE = "offline"
+    RESTARTED = "restarts"
+    EVENTS_LOST = "events_lost"
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.bit = 1 << len(type(self).__members__)
+
+
+OUTCOMES = (
+    Moment.SUCCEEDED,
+    Moment.FAILED,
+    Moment.RETRIED,
+    Moment.REVOKED,
+    Moment.REJECTED,
+    Moment.RETURNED,
+    Moment.UNREPORTED,
+    Moment.LOST,
+)
+"""The ends of an attempt; each attempt has exactly one."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
+    """What happened once, as its sender saw it. `clock` is the sender's Lamport clock."""
+
+    hostname: str
+    timestamp: float
+    pid: int | None = None
+    clock: int | None = None
+
+
+class TaskEvent(Event, frozen=True, gc=False, kw_only=True):
+    """Something happened to a task."""
+
+    uuid: str
+
+
+class Sent(TaskEvent, frozen=True, gc=False, tag="task-sent"):
+    """A client, or a worker's child, has published a task. `eta` and `expires` are ISO 8601."""
+
+    name: str | None = None
+    queue: str | None = None
+    retries: int | None = None
+    eta: str | None = None
+    expires: str | None = None
+
+
+class Received(TaskEvent, frozen=True, gc=False, tag="task-received"):
+    """A worker has taken a task off the queue, and may hold it for its ETA or a free slot."""
+
+    name: str | None = None
+    retries: int | None = None
+    eta: str | None = None
+
+
+class Started(TaskEvent, frozen=True, gc=False, tag="task-started"):
+    """A pool process has accepted the task."""
+
+
+class Succeeded(TaskEvent, frozen=True, gc=False, tag="task-succeeded"):
+    """The task returned. `runtime` is in seconds, None when the child did not tell."""
+
+    runtime: float | None = None
+
+
+class Failed(TaskEvent, frozen=True, gc=False, tag="task-failed"):
+    """The task raised, ran into its hard time limit, lost its child, or is not registered."""
+
+    exception: str | None = None
+    traceback: str | None = None
+
+    @property
+    def error(self) -> str:
+        """The class of the exception, without its module; "unknown" when nothing tells."""
+        return exception_class(self.exception or "", self.traceback or "")
+
+    @property
+    def unregistered(self) -> str | None:
+        """The name of the task the worker does not know, when that is why it failed."""
+        named = _NOT_REGISTERED.match(self.exception or "")
+        return named[1] if named else None
+
+
+class Retried(TaskEvent, frozen=True, gc=False, tag="task-retried"):
+    """The attempt ended by asking for another one."""
+
+
+class Revoked(TaskEvent, frozen=True, gc=False, tag="task-revoked"):
+    """The task was revoked or had expired, or was terminated while it ran."""
+
+    terminated: bool | None = None
+
+
+class Rejected(TaskEvent, frozen=True, gc=False, tag="task-rejected"):
+    """The task went back to the broker, or to its dead letters, unacknowledged."""
+
+
+class Cancelled(TaskEvent, frozen=True, gc=False, tag="task-cancelled"):
+    """A cold shutdown or a lost connection stopped the running task."""
+
+
+class WorkerEvent(Event, frozen=True, gc=False):
+    """A worker speaks of itself. `freq` is its heartbeat interval in seconds; `processed` the
+    number of tasks its pool has accepted since it began; `active` those it runs now. All are
+    absent from a heartbeat that somebody asked for by remote control.
+    """
+
+    freq: float | None = None
+    active: int | None = None
+    processed: int | None = None
+    loadavg: tuple[float, ...] | None = None
+
+
+class Online(WorkerEvent, frozen=True, gc=False, tag="worker-online"):
+    """The worker's heart began to beat: a start, or a reconnection to the broker."""
+
+
+class Heartbeat(WorkerEvent, frozen=True, gc=False, tag="worker-heartbeat"):
+    """The worker lives."""
+
+
+class Offline(WorkerEvent, frozen=True, gc=False, tag="worker-offline"):
+    """The worker's heart stopped: a shutdown, or a lost connection to the broker."""
+
+
+Known = (
+    Sent
+    | Received
+    | Started
+    | Succeeded
+    | Failed
+    | Retried
+    | Revoked
+    | Rejected
+    | Cancelled
+    | Online
+    | Heartbeat
+    | Offline
+)
+KNOWN_TYPES = frozenset(struct.__struct_config__.tag for struct in Known.__args__)
+
+_fast = msgspec.json.Decoder(list[Known] | Known)
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """What became known for the first time: `news` of a sending, an attempt or a worker's life.
+
+    `told` is the set of moments (as bits) told of it so far, this one included.
+    """
+
+    news: Moment
+    of: Any
+    told: int
+    amount: int = 1
+
+
+class Decoded(msgspec.Struct, frozen=True, gc=False):
+    """What one body held: its events, a reason for each bad one, and how many are not ours."""
+
+    events: list[Known]
+    bad: tuple[str, ...] = ()
+    custom: int = 0
+
+
+def decode(body: bytes) -> Decoded:
+    """All events in `body`, in their order. Never raises: what is bad is told by its reason."""
+    if len(body) > LONGEST_BODY:
+        return Decoded([], ("too_long",))
+    try:
+        events = _fast.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return _decode_one_by_one(body)
+    return Decoded(events if isinstance(events, list) else [events])
+
+
+def _decode_one_by_one(body: bytes) -> Decoded:
+    """As `decode`, so that one bad or custom event in a list costs none of its neighbours."""
+    try:
+        rows = json.loads(body)
+    except (ValueError, RecursionError):
+        return Decoded([], ("not_json",))
+    events: list[Known] = []
+    bad: list[str] = []
+    custom = 0
+    for row in rows if isinstance(rows, list) else [rows]:
+        try:
+            event = _event(row)
+        except BadEvent as error:
+            bad.append(error.reason)
+            continue
+        if event is None:
+            custom += 1
+        else:
+            events.append(event)
+    return Decoded(events, tuple(bad), custom)
+
+
+def _event(row: Any) -> Known | None:
+    """The event in `row`, None for a type that is not Celery's own. Raises BadEvent."""
+    if not isinstance(row, dict) or not isinstance(row.get("type"), str):
+        raise BadEvent("no_event")
+    if row["type"] not in KNOWN_TYPES:
+        return None
+    try:
+        event: Known = msgspec.convert(row, Known)
+    except (msgspec.ValidationError, RecursionError, OverflowError):
+        raise BadEvent("bad_field") from None
+    if not all(map(_sound, msgspec.structs.astuple(event))):
+        raise BadEvent("bad_value")
+    return event
+
+
+def _sound(value: Any) -> bool:
+    """False for what the standard decoder lets through and JSON does not know."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, tuple):
+        return all(map(_sound, value))
+    return True
+
+
+_NOT_REGISTERED = re.compile(r"NotRegistered\('(.+)'\)")
+_CLASS = re.compile(r"([A-Za-z_][\w.]*)(?:\(|:|$)")
+
+
+def exception_class(exception: str, traceback: str) -> str:
+    """The class name in `repr` text like `ValueError('boom')`, else in a traceback's last words.
+
+    billiard 4 says `ExceptionWithTraceback()` for hard time limits and lost children, and
+    `Reject` has a text of its own: for both only the traceback tells.
+    """
+    named = _CLASS.match(exception)
+    if named and "(" in exception and named[1] != "ExceptionWithTraceback":
+        return named[1].rpartition(".")[2]
+    told = _CLASS.match(_last_words(traceback))
+    return told[1].rpartition(".")[2] if told else "unknown"
+
+
+def _last_words(traceback: str) -> str:
+    """The line after a traceback's last stack line: `module.Class: message`."""
+    lines = traceback.rstrip().split("\n")
+    stack = [number for number, line in enumerate(lines) if line.startswith(" ")]
+    after = stack[-1] + 1 if stack else len(lines) - 1
+    return lines[min(after, len(lines) - 1)]
+
+
+def epoch(text: str | None) -> float | None:
+    """Epoch seconds of an ISO 8601 time (UTC when it names no zone); None when it is none."""
+    if not text:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,53 @@
+"""The ledger: every event taken in ends in exactly one bucket, and the buckets are sent.
+
+    events = counted + doubled + bad + dropped          (bad and dropped by reason)
+
+`unmatched` are those of the counted that belong to a task whose receipt was never seen. Bodies
+no event can be made of stand in `bad` as one event each.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+HORIZON = 50_000
+"""Events: how far back a doubled one is recognised at least. A broker gives back at most what
+was not acknowledged, so this must be larger than the events of a few prefetch windows."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Where the events went since the start."""
+
+    events: int = 0
+    counted: int = 0
+    doubled: int = 0
+    unmatched: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def balanced(self) -> bool:
+        """Whether the buckets add up to the events taken in."""
+        spoiled = self.bad.total() + self.dropped.total()
+        return self.events == self.counted + self.doubled + spoiled
+
+
+class Doubles:
+    """Knows the events of late: tells whether one was seen among the last `HORIZON` or more.
+
+    Two generations of identities, the older thrown away when the younger is full, so that
+    remembering costs no search and memory is bounded by twice the horizon.
+    """
+
+    def __init__(self, horizon: int = HORIZON) -> None:
+        self._horizon = horizon
+        self._young: set[object] = set()
+        self._old: set[object] = set()
+
+    def seen(self, identity: object) -> bool:
+        """Whether `identity` was seen before; from now on it was."""
+        if identity in self._young or identity in self._old:
+            return True
+        self._young.add(identity)
+        if len(self._young) >= self._horizon:
+            self._old, self._young = self._young, set()
+        return False

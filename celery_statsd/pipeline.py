@@ -1,0 +1,256 @@
+"""The river, one object with no thread, socket or clock in it.
+
+    body -> decode -> tracker, roster -> rules -> aggregator -> Batch
+
+`feed` takes a message's body, `tick` lets time pass, `flush` gives what has added up.
+All times are epoch seconds.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any
+
+from celery_statsd.aggregator import Aggregator
+from celery_statsd.clocks import host_of
+from celery_statsd.events import (
+    OUTCOMES,
+    Change,
+    Known,
+    Moment,
+    Sent,
+    Started,
+    TaskEvent,
+    decode,
+)
+from celery_statsd.ledger import Doubles, Ledger
+from celery_statsd.metric import Batch, Kind
+from celery_statsd.names import Names
+from celery_statsd.roster import Roster
+from celery_statsd.rules import CATALOGUE, COUNTERS, WORDS
+from celery_statsd.rules.base import Rule
+from celery_statsd.rules.task import LONGEST
+from celery_statsd.rules.worker import Sight
+from celery_statsd.task import Stage
+from celery_statsd.tracker import Tracker
+
+SPEAKING: dict[Moment, tuple[tuple[Rule, int], ...]] = {
+    moment: tuple(
+        (rule, sum(need.bit for need in rule.needs)) for rule in CATALOGUE if moment in rule.needs
+    )
+    for moment in Moment
+}
+"""Which rules may speak when a moment becomes known, and the set of moments each needs."""
+
+ENTITY: dict[str, Callable[[Any], str | None]] = {
+    "cluster": lambda subject: "all",  # noqa: ARG005
+    "task": lambda subject: subject.name or "unknown",
+    "worker": attrgetter("hostname"),
+    "queue": attrgetter("queue"),
+    "exception": attrgetter("error"),
+}
+"""Under which entity of a family a sending, an attempt or a life is counted; None: nowhere."""
+
+KINDS = {(family, rule.metric): rule.kind for rule in CATALOGUE for family in rule.families}
+
+WORKER_GAUGES = tuple(
+    rule for rule in CATALOGUE if rule.kind is Kind.GAUGE and rule.families == ("worker",)
+)
+
+
+class Pipeline:
+    """Everything between a message's body and a batch.
+
+    `host` is the agent's own, the entity of its vitals; durations are in seconds; the bounds are
+    in tasks (`max_attempts`), workers, series, and values kept of one timer in one flush.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        prefix: str = "celery",
+        app: str = "default",
+        reporter: str = "all",
+        host: str = "localhost",
+        max_attempts: int = 100_000,
+        max_workers: int = 5000,
+        max_series: int = 100_000,
+        reservoir: int = 1000,
+        worker_silence: float = 2.0,
+        lost_after: float = 30.0,
+        unreported_after: float = 60.0,
+    ) -> None:
+        self.ledger = Ledger()
+        self.clamped = 0
+        self._names = Names(prefix, app, reporter, WORDS)
+        self._aggregator = Aggregator(self._names, COUNTERS, max_series, reservoir)
+        self._roster = Roster(worker_silence, max_workers)
+        self._tracker = Tracker(self._roster.clocks, max_attempts, lost_after, unreported_after)
+        self._host = host
+        self._doubles = Doubles()
+        self._grown: Counter[tuple[str, str, str]] = Counter()
+
+    def feed(self, body: bytes, now: float) -> None:
+        """Take in one message's body, come at `now`. Never raises, whatever it holds."""
+        decoded = decode(body)
+        ledger = self.ledger
+        ledger.events += len(decoded.events) + len(decoded.bad) + decoded.custom
+        if decoded.bad or decoded.custom:
+            ledger.bad.update(decoded.bad)
+            ledger.dropped["custom"] += decoded.custom
+        for event in decoded.events:
+            if self._doubles.seen((event.hostname, event.pid, event.clock, event.timestamp)):
+                ledger.doubled += 1
+                continue
+            changes = self._observe(event, now)
+            if changes is None:
+                ledger.dropped["second_end"] += 1
+            else:
+                ledger.counted += 1
+                self._measure(changes)
+        if decoded.events:
+            self._time("agent", self._host, "event_lag", now - decoded.events[-1].timestamp)
+
+    def refuse(self, reason: str) -> None:
+        """Count a message that is not even tried: its reason is one word."""
+        self.ledger.events += 1
+        self.ledger.bad[reason] += 1
+
+    def deaf(self, now: float) -> None:
+        """The broker is away: the silence of the workers means nothing."""
+        self._roster.deaf(now)
+
+    def tick(self, now: float) -> None:
+        """Let time pass: what it alone tells is told."""
+        self._measure(self._roster.tick(now))
+        self._measure(self._tracker.settle(now))
+
+    def note(self, family: str, entity: str, metric: str, value: float) -> None:
+        """Take a number from outside the stream of events: a counter's growth, a gauge's value,
+        a timer's value in seconds."""
+        kind = KINDS[family, metric]
+        if kind is Kind.COUNTER:
+            self._aggregator.count(family, entity, metric, int(value))
+        elif kind is Kind.GAUGE:
+            self._aggregator.gauge(family, entity, metric, value)
+        else:
+            self._time(family, entity, metric, value)
+
+    def grow(self, family: str, entity: str, metric: str, total: int) -> None:
+        """Take a counter from outside by its total so far."""
+        key = (family, entity, metric)
+        self._aggregator.count(*key, total - self._grown[key])
+        self._grown[key] = total
+
+    def flush(self, now: float, last: bool = False) -> Batch:
+        """All since the last flush. `last`: nothing more will come, so nothing is waited for,
+        and the gauges of what is in flight end at 0."""
+        self.tick(now)
+        if last:
+            self._measure(self._tracker.settle(now, at_once=True))
+        self._note_in_flight(last)
+        self._note_workers(now)
+        self._note_ledger()
+        return self._aggregator.drain(now)
+
+    @property
+    def balance(self) -> dict[str, int]:
+        """Law 4 of `tracker`, term by term; `difference` must be 0."""
+        totals, flying = self._tracker.totals, self._tracker.in_flight
+        terms = {
+            moment.word: totals[moment]
+            for moment in (Moment.RECEIVED, Moment.ON_ARRIVAL, Moment.FOUND, *OUTCOMES)
+        }
+        for stage in (Stage.RESERVED, Stage.RUNNING):
+            terms[stage.value] = sum(n for (at, _), n in flying.items() if at is stage)
+        entered = sum(list(terms.values())[:3])
+        return {**terms, "difference": 2 * entered - sum(terms.values())}
+
+    def _observe(self, event: Known, now: float) -> list[Change] | None:
+        if isinstance(event, Sent):
+            self._roster.clocks.observe(host_of(event.hostname), event.timestamp, now)
+            return self._tracker.sent(event)
+        if not isinstance(event, TaskEvent):
+            return self._roster.observe(event, now)
+        life, told = self._roster.life(event, now)
+        if isinstance(event, Started):
+            life.note_start(event.timestamp)
+        changes = self._tracker.observe(event, life, now)
+        if changes is None:
+            self._measure(told)
+            return None
+        return told + changes
+
+    def _measure(self, changes: Iterable[Change]) -> None:
+        """Let the rules speak."""
+        for change in changes:
+            for rule, needs in SPEAKING[change.news]:
+                if not needs & ~change.told:
+                    value = rule.value(change)
+                    if value is not None:
+                        self._add(rule, change.of, value)
+
+    def _add(self, rule: Rule, subject: Any, value: float) -> None:
+        """Add what a rule says of `subject` to each family it stands in."""
+        add: Callable[[str, str, str, Any], None] = self._aggregator.count
+        if rule.kind is Kind.TIMER:
+            milliseconds = self._milliseconds(value)
+            if milliseconds is None:
+                return
+            add, value = self._aggregator.time, milliseconds
+        for family in rule.families:
+            entity = ENTITY[family](subject)
+            if entity is not None:
+                add(family, entity, rule.metric, value)
+
+    def _milliseconds(self, seconds: float) -> float | None:
+        """A duration in ms; one that clocks made negative is 0, an absurd one None: counted."""
+        if 0.0 <= seconds <= LONGEST:
+            return seconds * 1000.0
+        self.clamped += 1
+        return 0.0 if seconds < 0.0 else None
+
+    def _time(self, family: str, entity: str, metric: str, seconds: float) -> None:
+        milliseconds = self._milliseconds(seconds)
+        if milliseconds is not None:
+            self._aggregator.time(family, entity, metric, milliseconds)
+
+    def _note_in_flight(self, last: bool) -> None:
+        totals = dict.fromkeys(Stage, 0)
+        for (stage, name), number in self._tracker.in_flight.items():
+            shown = 0 if last else number
+            totals[stage] += shown
+            self._aggregator.gauge("task", name, stage.value, shown)
+        for stage, number in totals.items():
+            self._aggregator.gauge("cluster", "all", stage.value, number)
+
+    def _note_workers(self, now: float) -> None:
+        for life in self._roster:
+            sight = Sight(life, now, self._roster.clocks.lag(life.host))
+            for rule in WORKER_GAUGES:
+                value = rule.value(sight)
+                if value is not None:
+                    self._aggregator.gauge("worker", life.hostname, rule.metric, value)
+        for hostname in self._roster.leavers(now):
+            self._aggregator.close("worker", hostname)
+
+    def _note_ledger(self) -> None:
+        ledger = self.ledger
+        totals = {
+            "events": ledger.events,
+            "events_counted": ledger.counted,
+            "events_doubled": ledger.doubled,
+            "events_bad": ledger.bad.total(),
+            "events_dropped": ledger.dropped.total(),
+            "events_unmatched": self._tracker.unmatched,
+            "events_lost": self._roster.lost,
+            "forgotten": self._tracker.forgotten + self._roster.forgotten,
+            "timers_clamped": self.clamped,
+            "series_folded": self._aggregator.folded,
+            "names_hashed": self._names.collisions,
+        }
+        for metric, total in totals.items():
+            self.grow("agent", self._host, metric, total)
+        self.note("agent", self._host, "ticks", 1)
+        self.note("agent", self._host, "attempts", len(self._tracker))
+        self.note("agent", self._host, "series", self._aggregator.series)

@@ -1,0 +1,287 @@
+"""Which workers are alive, and how many starts never arrived.
+
+Laws:
+1. A worker is a life: `(hostname, pid)`, and a new one when `processed` falls. Another life
+   under a name that was known is a restart.
+2. `worker-offline` followed by a sign of the same life is a reconnect, not a death: a farewell
+   counts when it has stood for as long as a silence would.
+3. Silence for `silence` of a life's own heartbeat intervals (and a second for batching) is death,
+   but not for one that was never heard to beat (`--without-heartbeat`), nor for one that came
+   back from such a silence before (solo workers are silent while they work): those are unknown.
+4. A heartbeat without `processed` (somebody asked for it) says "alive" and nothing else.
+5. The loss meter: `processed` counts each start, so its growth in one life minus the
+   `task-started` seen is what never arrived. Batches trail heartbeats, hence a heartbeat is
+   judged only when the next one comes, or when it has stood for `SETTLED` seconds.
+6. While we could not listen ourselves nobody else's silence counts (`deaf`).
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+
+from celery_statsd.clocks import Clocks, host_of
+from celery_statsd.events import Change, Event, Moment, Offline, Online, WorkerEvent
+
+FREQ = 2.0
+"""Seconds: Celery's heartbeat interval unless a worker says otherwise."""
+
+BATCHING = 1.0
+"""Seconds of silence that say nothing: the worker's own batches, a busy host."""
+
+SETTLED = 2.0
+"""Seconds after which all that was sent before a heartbeat has come."""
+
+RACE = 0.05
+"""Seconds: threads may stamp a start just after the heartbeat that counted it. Starts so close
+are taken as counted, so that a race never looks like a loss; a true loss shows one beat later."""
+
+LONGEST_SILENCE = 600.0
+"""Seconds: even a worker that is known to be silent while it works is given up after this."""
+
+KEPT_AFTER = 60.0
+"""Seconds: the last events of a process that is gone may come so late."""
+
+FORGOTTEN_AFTER = 3600.0
+"""Seconds: a dead worker is shown as down for so long, then its series are closed."""
+
+
+class State(Enum):
+    """What is known of a life."""
+
+    UP = "up"
+    UNKNOWN = "unknown"
+    DOWN = "down"
+    LEFT = "left"
+
+
+class Life:
+    """One worker process, from its start to its end.
+
+    Times are epoch seconds of our clock, but those called stamps, which are the worker's own.
+    `reserved` and `running` count the attempts it holds; the tracker keeps them. `lost` counts
+    the starts that never arrived.
+    """
+
+    def __init__(self, event: Event) -> None:
+        self.hostname = event.hostname
+        self.host = host_of(event.hostname)
+        self.pid = event.pid
+        self.born_stamp = event.timestamp
+        self.state = State.UNKNOWN
+        self.seen_at = 0.0
+        self.gone_at: float | None = None
+        self.farewell_at: float | None = None
+        self.rejoined_stamp: float | None = None
+        self.quiet = False
+        self.freq = FREQ
+        self.beat_at: float | None = None
+        self.active: int | None = None
+        self.processed: int | None = None
+        self.loadavg: tuple[float, ...] = ()
+        self.idle_stamp: float | None = None
+        self.proven_stamp: float | None = None
+        self.proven_active: int | None = None
+        self.reserved = 0
+        self.running = 0
+        self.beat_stamp = 0.0
+        self._base = 0
+        self._base_stamp = 0.0
+        self._starts = 0
+        self._starts_since = 0
+        self.lost = 0
+
+    @property
+    def farewelled(self) -> bool:
+        """Whether it said goodbye, and has not come back."""
+        return self.farewell_at is not None
+
+    def note_start(self, stamp: float) -> None:
+        """Count a `task-started` made at `stamp` for the loss meter."""
+        self.idle_stamp = None
+        if self.processed is None or stamp > self.beat_stamp + RACE:
+            self._starts_since += 1
+        elif stamp > self._base_stamp:
+            self._starts += 1
+
+    def note_beat(self, event: WorkerEvent, now: float) -> int:
+        """Take what a heartbeat tells; return how many starts are now known to be lost."""
+        self.proven_stamp, self.proven_active = self.beat_stamp, self.active
+        lost = self._judge()
+        if self.processed is None:
+            self._begin_to_count(event)
+        self._starts += self._starts_since
+        self._starts_since = 0
+        self.processed = event.processed
+        self.freq = event.freq or self.freq
+        self.loadavg = event.loadavg or self.loadavg
+        self.active = event.active
+        self.beat_at, self.beat_stamp = now, event.timestamp
+        if event.active:
+            self.idle_stamp = None
+        elif self.idle_stamp is None:
+            self.idle_stamp = event.timestamp
+        return lost
+
+    def settle(self, now: float) -> int:
+        """Judge the last heartbeat once all that was sent before it must have come."""
+        return self._judge() if self.beat_at is not None and now - self.beat_at > SETTLED else 0
+
+    def _begin_to_count(self, event: WorkerEvent) -> None:
+        """What the first heartbeat has counted came before we could have seen it all."""
+        self._base, self._base_stamp = event.processed or 0, event.timestamp
+        self._starts_since = 0
+        self.proven_stamp = None
+
+    def _judge(self) -> int:
+        missing = (self.processed or 0) - self._base - self._starts - self.lost
+        self.lost += max(0, missing)
+        return max(0, missing)
+
+
+class Roster:
+    """All workers heard of. `silence` is in heartbeat intervals, `ceiling` in lives.
+
+    `lost` counts the starts that never arrived, `forgotten` the lives the ceiling cost.
+    """
+
+    def __init__(self, silence: float = 2.0, ceiling: int = 5000) -> None:
+        self.clocks = Clocks()
+        self.forgotten = 0
+        self.lost = 0
+        self._silence = silence
+        self._ceiling = ceiling
+        self._lives: dict[tuple[str, int | None], Life] = {}
+        self._names: dict[str, Life] = {}
+        self._listening_since = 0.0
+
+    def __iter__(self) -> Iterator[Life]:
+        """The present life of each name."""
+        return iter(self._names.values())
+
+    def deaf(self, now: float) -> None:
+        """We cannot hear at `now`: nobody's silence so far means anything."""
+        self._listening_since = now
+
+    def life(self, event: Event, now: float) -> tuple[Life, list[Change]]:
+        """The life that sent `event`, and what its appearance tells."""
+        life = self._lives.get((event.hostname, event.pid))
+        told: list[Change] = []
+        if life is None:
+            life, told = self._appear(event, now)
+        elif self._born_again(life, event):
+            reborn = self._lives[event.hostname, event.pid] = Life(event)
+            told = self._replace(life, reborn, now)
+            life = reborn
+        life.seen_at = now
+        self.clocks.observe(life.host, event.timestamp, now)
+        return life, told
+
+    def observe(self, event: WorkerEvent, now: float) -> list[Change]:
+        """Take in what a worker says of itself."""
+        life, told = self.life(event, now)
+        if event.processed is not None:
+            lost = life.note_beat(event, now)
+            if lost:
+                told.append(self._miss(life, lost))
+        if isinstance(event, Offline):
+            life.farewell_at = now
+        else:
+            self._live_on(life, event)
+        return told
+
+    def tick(self, now: float) -> list[Change]:
+        """What time alone tells: deaths, farewells that stood, losses that stayed."""
+        told: list[Change] = []
+        for life in self._lives.values():
+            lost = life.settle(now)
+            if lost:
+                told.append(self._miss(life, lost))
+            if life.gone_at is None and self._is_over(life, now):
+                life.gone_at = now
+                told.append(Change(Moment.OFFLINE, life, Moment.OFFLINE.bit))
+        return told
+
+    def leavers(self, now: float) -> list[str]:
+        """The names nobody holds any more since the last call; their series are to be closed."""
+        names = [life.hostname for life in self._names.values() if self._is_past(life, now)]
+        for name in names:
+            del self._names[name]
+        done = [
+            key
+            for key, life in self._lives.items()
+            if life.gone_at is not None and self._names.get(life.hostname) is not life
+            if not life.reserved and not life.running and now - life.gone_at > KEPT_AFTER
+        ]
+        for key in done:
+            del self._lives[key]
+        return names
+
+    def _miss(self, life: Life, lost: int) -> Change:
+        self.lost += lost
+        return Change(Moment.EVENTS_LOST, life, Moment.EVENTS_LOST.bit, lost)
+
+    def _appear(self, event: Event, now: float) -> tuple[Life, list[Change]]:
+        """A process not heard of before: the name's first, its next, or (late) an earlier one."""
+        life = Life(event)
+        present = self._names.get(event.hostname)
+        self._lives[event.hostname, event.pid] = life
+        if present is None:
+            told = []
+            self._names[event.hostname] = life
+        elif life.born_stamp < present.born_stamp:
+            told = self._replace(life, present, now)
+        else:
+            told = self._replace(present, life, now)
+        if len(self._lives) > self._ceiling:
+            self._forget(next(iter(self._lives)), now)
+        return life, told
+
+    def _born_again(self, life: Life, event: Event) -> bool:
+        """Whether `event` says that its process began anew under its old pid (SIGHUP)."""
+        known = life.processed
+        if known is None or not isinstance(event, WorkerEvent) or event.processed is None:
+            return False
+        return event.processed < known
+
+    def _replace(self, old: Life, new: Life, now: float) -> list[Change]:
+        """`new` is the life of the name now: whatever `old` was, it is gone."""
+        told = [Change(Moment.RESTARTED, new, Moment.RESTARTED.bit)]
+        if old.gone_at is None:
+            old.gone_at = now
+            told.append(Change(Moment.OFFLINE, old, Moment.OFFLINE.bit))
+        old.state, old.farewell_at = State.DOWN, None
+        self._names[new.hostname] = new
+        return told
+
+    def _forget(self, key: tuple[str, int | None], now: float) -> None:
+        life = self._lives.pop(key)
+        life.gone_at = life.gone_at or now
+        self.forgotten += 1
+
+    def _live_on(self, life: Life, event: WorkerEvent) -> None:
+        """A heartbeat or a greeting: whatever was thought of the life, it is there."""
+        if life.farewelled or life.gone_at is not None:
+            life.rejoined_stamp = event.timestamp
+        if life.state is State.DOWN and not isinstance(event, Online):
+            life.quiet = True
+        life.farewell_at = life.gone_at = None
+        if life.beat_at is not None:
+            life.state = State.UP
+
+    def _is_over(self, life: Life, now: float) -> bool:
+        """Whether a farewell or a silence has stood for long enough; sets the life's state."""
+        patience = self._silence * life.freq + BATCHING
+        if life.farewell_at is not None and now - life.farewell_at > patience:
+            life.state = State.LEFT
+            return True
+        silent = now - max(life.seen_at, self._listening_since)
+        if life.state is State.UP and silent > patience:
+            life.state = State.UNKNOWN if life.quiet else State.DOWN
+        elif life.state is State.UNKNOWN and life.beat_at and silent > LONGEST_SILENCE:
+            life.state = State.DOWN
+        return life.state is State.DOWN
+
+    def _is_past(self, life: Life, now: float) -> bool:
+        """Whether nothing more is to be said of a name."""
+        if life.state is State.LEFT:
+            return not life.reserved and not life.running
+        return life.state is not State.UP and now - life.seen_at > FORGOTTEN_AFTER

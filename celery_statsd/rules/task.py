@@ -1,0 +1,105 @@
+"""The metrics of tasks: what became of them, where they are, how long it took."""
+
+from celery_statsd.events import Change, Moment
+from celery_statsd.metric import Kind
+from celery_statsd.rules.base import Rule, amount
+from celery_statsd.task import Attempt
+
+LONGEST = 10 * 365 * 86400.0
+"""Seconds: no honest duration is longer; what is comes of a broken clock."""
+
+ALL = ("cluster", "task", "worker")
+UNSENT = ("cluster", "task")
+
+
+def _counter(moment: Moment, text: str, families: tuple[str, ...] = ALL) -> Rule:
+    return Rule(moment.word, Kind.COUNTER, text, families, "1", (moment,), amount)
+
+
+def _waited(change: Change) -> float | None:
+    """Seconds from the sending (or the planned ETA, if later) to the start."""
+    attempt: Attempt = change.of
+    if attempt.sending is None or attempt.started is None:
+        return None
+    due = max(attempt.sending.sent, attempt.sending.eta or attempt.eta or 0.0)
+    return attempt.started - due + attempt.apart
+
+
+def _held(change: Change) -> float | None:
+    """Seconds from the receipt (or the planned ETA, if later) to the start."""
+    attempt: Attempt = change.of
+    if attempt.received is None or attempt.started is None:
+        return None
+    return attempt.started - max(attempt.received, attempt.eta or 0.0)
+
+
+def _late(change: Change) -> float | None:
+    """As `_held`, for tasks with an ETA only."""
+    return _held(change) if change.of.eta is not None else None
+
+
+def _ran(change: Change) -> float | None:
+    """Seconds the child says it took; None where it does not say."""
+    runtime: float | None = change.of.runtime
+    return runtime
+
+
+def _ran_until_end(change: Change) -> float | None:
+    """Seconds from the start to the end, for ends that carry no runtime."""
+    attempt: Attempt = change.of
+    if attempt.started is None or attempt.ended is None:
+        return None
+    return attempt.ended - attempt.started
+
+
+_RUNTIME_HELP = "From the start of the body to its end, attempts that failed or retried included."
+
+RULES = (
+    _counter(Moment.SENT, "Publications of a task, retries included.", (*UNSENT, "queue")),
+    _counter(Moment.RECEIVED, "Attempts: receipts by a worker."),
+    _counter(Moment.ON_ARRIVAL, "Attempts that ended unreceived: revoked, expired, unregistered."),
+    _counter(Moment.FOUND, "Attempts first seen in their middle, or seen again once given up."),
+    _counter(Moment.STARTED, "Attempts accepted by the pool."),
+    _counter(Moment.SUCCEEDED, "Attempts that returned."),
+    _counter(Moment.FAILED, "Attempts that raised, hit a time limit, or lost their process."),
+    _counter(Moment.RETRIED, "Attempts that asked for another one."),
+    _counter(Moment.REVOKED, "Attempts revoked, expired, or terminated."),
+    _counter(Moment.REJECTED, "Attempts that gave their message back or to the dead letters."),
+    _counter(Moment.RETURNED, "Attempts whose message went back to the broker unfinished."),
+    _counter(Moment.UNREPORTED, "Attempts their living worker no longer runs, without a word."),
+    _counter(Moment.LOST, "Attempts that went down with their worker and came nowhere again."),
+    _counter(Moment.EXPIRED, "Publications that expired before any worker took them.", UNSENT),
+    _counter(
+        Moment.UNSEEN, "Publications whose queue has long moved on: events off, or lost.", UNSENT
+    ),
+    Rule(
+        "failed", Kind.COUNTER, "Failed attempts, by the class of the exception.",
+        ("exception",), "1", (Moment.FAILED,), amount,
+    ),
+    Rule("queued", Kind.GAUGE, "Sent and not yet received.", UNSENT, "tasks"),
+    Rule("reserved", Kind.GAUGE, "Received and not yet started.", UNSENT, "tasks"),
+    Rule("running", Kind.GAUGE, "Started and not yet ended.", UNSENT, "tasks"),
+    Rule(
+        "wait", Kind.TIMER, "From the sending to the start; a planned ETA is not waiting.",
+        ("cluster", "task", "queue"), "ms", (Moment.TRACED, Moment.STARTED), _waited,
+    ),
+    Rule(
+        "prefetch", Kind.TIMER, "From the receipt to the start; a planned ETA is not counted.",
+        UNSENT, "ms", (Moment.RECEIVED, Moment.STARTED), _held,
+    ),
+    Rule(
+        "lateness", Kind.TIMER, "From the ETA (or the receipt, if later) to the start.",
+        UNSENT, "ms", (Moment.RECEIVED, Moment.STARTED), _late,
+    ),
+    Rule(
+        "runtime", Kind.TIMER, _RUNTIME_HELP, UNSENT, "ms", (Moment.SUCCEEDED,), _ran,
+    ),
+    Rule(
+        "runtime", Kind.TIMER, _RUNTIME_HELP, UNSENT, "ms",
+        (Moment.STARTED, Moment.FAILED), _ran_until_end,
+    ),
+    Rule(
+        "runtime", Kind.TIMER, _RUNTIME_HELP, UNSENT, "ms",
+        (Moment.STARTED, Moment.RETRIED), _ran_until_end,
+    ),
+)  # fmt: skip

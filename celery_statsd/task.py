@@ -1,0 +1,306 @@
+"""A task as far as it is seen: its sendings, its attempts, and which event is of which of them.
+
+The laws stand at the head of `tracker`; here are the first three of them, as code.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+from celery_statsd.clocks import host_of
+from celery_statsd.events import (
+    OUTCOMES,
+    Cancelled,
+    Failed,
+    Moment,
+    Received,
+    Rejected,
+    Retried,
+    Revoked,
+    Sent,
+    Started,
+    Succeeded,
+    TaskEvent,
+    epoch,
+)
+from celery_statsd.roster import Life
+
+END_OF = {
+    Succeeded: Moment.SUCCEEDED,
+    Failed: Moment.FAILED,
+    Retried: Moment.RETRIED,
+    Revoked: Moment.REVOKED,
+    Rejected: Moment.REJECTED,
+    Cancelled: Moment.RETURNED,
+}
+"""Which outcome an event tells. A cancelled task goes back to the broker where it may."""
+
+SECOND_ENDS = {
+    (Moment.FAILED, Moment.FAILED),  # 5.7: a hard time limit is told twice
+    (Moment.FAILED, Moment.REJECTED),  # 5.7: Reject with acks_late
+    (Moment.REVOKED, Moment.REVOKED),  # 4.4, 3.1: a terminated task
+    (Moment.REVOKED, Moment.SUCCEEDED),  # gevent: terminated
+    (Moment.SUCCEEDED, Moment.REVOKED),  # eventlet: terminated
+}
+"""Ends that say the same end once more, as (what was told, what comes behind it)."""
+
+LATE_SENDING = 1.0
+"""Seconds a sending may be stamped after the receipt of what it sent: it is published later."""
+
+RECEIPT = Moment.RECEIVED.bit | Moment.ON_ARRIVAL.bit | Moment.FOUND.bit
+ENDED = sum(outcome.bit for outcome in OUTCOMES)
+CONCLUDED = Moment.RETURNED.bit | Moment.UNREPORTED.bit | Moment.LOST.bit
+"""Sets of moments: how an attempt came into sight, its ends, the ends that nobody told."""
+
+
+class Stage(Enum):
+    """Where work waits or runs: the in-flight gauges."""
+
+    QUEUED = "queued"
+    RESERVED = "reserved"
+    RUNNING = "running"
+
+
+class Sending:
+    """One publication of a task. `sent` is the sender's clock, in epoch seconds.
+
+    `taken`: it no longer waits in its queue, as far as anybody can tell.
+    """
+
+    __slots__ = (
+        "eta", "expires", "host", "name", "queue", "retries", "sent", "stage", "taken", "task",
+    )  # fmt: skip
+
+    def __init__(self, task: "Task", event: Sent) -> None:
+        self.task = task
+        self.name = event.name or "unknown"
+        self.queue = _label(event.queue)
+        self.retries = event.retries or 0
+        self.sent = event.timestamp
+        self.host = host_of(event.hostname)
+        self.eta = epoch(event.eta)
+        self.expires = epoch(event.expires)
+        self.taken = False
+        self.stage: Stage | None = None
+
+
+class Attempt:
+    """One receipt of a task by one worker process. All times are that worker's clock.
+
+    `known` and `told` are sets of moments, as bits; `apart` is in seconds: what the worker's
+    clock stands off the sender's.
+    """
+
+    __slots__ = (
+        "apart", "arrived", "ended", "error", "eta", "known", "life", "name", "received",
+        "retries", "runtime", "sending", "stage", "started", "task", "told",
+    )  # fmt: skip
+
+    def __init__(self, task: "Task", life: Life, now: float) -> None:
+        self.task = task
+        self.life = life
+        self.arrived = now
+        self.name: str | None = None
+        self.retries: int | None = None
+        self.sending: Sending | None = None
+        self.eta: float | None = None
+        self.received: float | None = None
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.runtime: float | None = None
+        self.error = "unknown"
+        self.apart = 0.0
+        self.known = 0
+        self.told = 0
+        self.stage: Stage | None = None
+
+    def lacks(self, moment: Moment) -> bool:
+        """Whether `moment` is not known of it."""
+        return not self.known & moment.bit
+
+    @property
+    def over(self) -> bool:
+        """Whether it has its outcome."""
+        return bool(self.known & ENDED)
+
+    @property
+    def outcome(self) -> Moment | None:
+        """How it ended, None while it has not."""
+        return next((end for end in OUTCOMES if self.known & end.bit), None)
+
+    @property
+    def hostname(self) -> str:
+        """The node name of its worker."""
+        return self.life.hostname
+
+    @property
+    def queue(self) -> str | None:
+        """The queue it was sent to, None when its sending was not seen."""
+        return self.sending.queue if self.sending else None
+
+    @property
+    def received_again(self) -> bool:
+        """Whether a worker has taken the same message once more since."""
+        return any(
+            other.arrived > self.arrived and other.received is not None
+            for other in self.task.attempts
+            if other is not self and other.retries == self.retries
+        )
+
+    @property
+    def ends_on_arrival(self) -> bool:
+        """Whether it ended as one that no worker received: revoked, expired, unregistered."""
+        if not self.lacks(Moment.STARTED):
+            return False
+        if self.outcome is Moment.FAILED:
+            return self.error == "NotRegistered"
+        return self.outcome is Moment.REVOKED
+
+    def learn(self, event: TaskEvent) -> None:
+        """Take what `event` tells."""
+        if isinstance(event, Received):
+            self.name = event.name or self.name or "unknown"
+            self.retries = event.retries or 0
+            self.eta = epoch(event.eta)
+            self.received = event.timestamp
+            self.known |= Moment.RECEIVED.bit
+        elif isinstance(event, Started):
+            self.started = event.timestamp
+            self.known |= Moment.STARTED.bit
+        else:
+            self._learn_end(event)
+
+    def _learn_end(self, event: TaskEvent) -> None:
+        self.ended = event.timestamp
+        self.known |= END_OF[type(event)].bit
+        if isinstance(event, Succeeded):
+            self.runtime = event.runtime
+        elif isinstance(event, Failed):
+            self.error = event.error
+            self.name = self.name or event.unregistered
+
+
+def _label(queue: str | None) -> str:
+    """The queue as metrics call it: a Broadcast queue has a new name in every client process."""
+    return "bcast" if queue and queue.startswith("bcast.") else queue or "unknown"
+
+
+class Task:
+    """All that is known under one uuid: usually one sending and one attempt."""
+
+    __slots__ = ("attempts", "sendings", "uuid")
+
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
+        self.sendings: list[Sending] = []
+        self.attempts: list[Attempt] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it waits or runs."""
+        return all(attempt.over for attempt in self.attempts) and all(
+            sending.taken for sending in self.sendings
+        )
+
+    def tells_again(self, event: TaskEvent, life: Life) -> bool:
+        """Whether `event` only says once more how an attempt of this process ended."""
+        end = END_OF.get(type(event))
+        if end is None or (isinstance(event, Revoked) and not event.terminated):
+            return False
+        mine = [attempt for attempt in self.attempts if attempt.life is life]
+        if any(not attempt.over and not attempt.lacks(Moment.STARTED) for attempt in mine):
+            return False
+        ended = [attempt for attempt in mine if attempt.ended is not None]
+        last = max(ended, key=lambda attempt: attempt.ended or 0.0, default=None)
+        return last is not None and (last.outcome, end) in SECOND_ENDS
+
+    def attempt_of(self, event: TaskEvent, life: Life, now: float) -> Attempt:
+        """The attempt of this process that `event` is of: one that lacks it, or a new one."""
+        mine = [attempt for attempt in self.attempts if attempt.life is life]
+        found = _CHOICE.get(type(event), _ended)(mine, event)
+        if found is None:
+            found = Attempt(self, life, now)
+            if mine:
+                found.name, found.retries = mine[-1].name, mine[-1].retries
+            self.attempts.append(found)
+        return found
+
+    def attempts_of(self, sending: Sending) -> list[Attempt]:
+        """The attempts that came of `sending`: several after a redelivery or a broadcast."""
+        fitting = [
+            attempt
+            for attempt in self.attempts
+            if attempt.lacks(Moment.TRACED) and attempt.retries in (None, sending.retries)
+        ]
+        namesakes = [attempt for attempt in fitting if attempt.name in (None, sending.name)]
+        return namesakes or fitting or self._sharing(sending)[:1]
+
+    def _sharing(self, sending: Sending) -> list[Attempt]:
+        """The attempts that had to share an earlier sending because `sending` was late."""
+        return [
+            attempt
+            for number, attempt in enumerate(self.attempts)
+            if attempt.name == sending.name and attempt.retries == sending.retries
+            if (attempt.received or 0.0) > sending.sent - LATE_SENDING
+            if any(other.sending is attempt.sending for other in self.attempts[:number])
+        ]
+
+    def sending_of(self, attempt: Attempt) -> Sending | None:
+        """The sending `attempt` came of: one not yet received, else the one its likes came of.
+
+        A shadow name stands in the receipt only; a replaced task has two names in its sendings.
+        """
+        fitting = [
+            sending for sending in self.sendings if attempt.retries in (None, sending.retries)
+        ]
+        namesakes = [sending for sending in fitting if attempt.name in (None, sending.name)]
+        waiting = [sending for sending in namesakes or fitting if not sending.taken]
+        alike = [
+            other.sending
+            for other in self.attempts
+            if other.name == attempt.name and other.retries == attempt.retries
+        ]
+        return next(iter(waiting or namesakes or filter(None, alike)), None)
+
+
+def _received(mine: list[Attempt], event: TaskEvent) -> Attempt | None:  # noqa: ARG001
+    """The attempt whose receipt is not known."""
+    return next((attempt for attempt in mine if not attempt.known & RECEIPT), None)
+
+
+def _started(mine: list[Attempt], event: TaskEvent) -> Attempt | None:  # noqa: ARG001
+    """The attempt that has not started: one that waits before one whose end was told."""
+    lacking = [
+        attempt
+        for attempt in mine
+        if attempt.lacks(Moment.STARTED) and not attempt.known & CONCLUDED
+    ]
+    lacking.sort(key=lambda attempt: attempt.over)
+    return next(iter(lacking), None)
+
+
+def _ended(mine: list[Attempt], event: TaskEvent) -> Attempt | None:
+    """The attempt that runs, or waits where that is how a waiting one ends."""
+    waiting = [attempt for attempt in mine if not attempt.over and attempt.lacks(Moment.STARTED)]
+    running = [
+        attempt for attempt in mine if not attempt.over and not attempt.lacks(Moment.STARTED)
+    ]
+    if waiting and isinstance(event, Revoked) and not event.terminated:
+        return waiting[0]
+    return _nearest(running, event) if running else next(iter(waiting), None)
+
+
+def _nearest(running: list[Attempt], event: TaskEvent) -> Attempt:
+    """Of several that run: the one that began when the end says, else the latest (an earlier one
+    that raised Ignore or was replaced never ends)."""
+    runtime = event.runtime if isinstance(event, Succeeded) else None
+    if runtime is None or len(running) == 1:
+        return running[-1]
+    began = event.timestamp - runtime
+    return min(running, key=lambda attempt: abs((attempt.started or 0.0) - began))
+
+
+_CHOICE: dict[type, Callable[[list[Attempt], TaskEvent], Attempt | None]] = {
+    Received: _received,
+    Started: _started,
+}
+"""How the attempt of an event is chosen among those of its process; all else is an end."""

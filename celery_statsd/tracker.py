@@ -1,0 +1,288 @@
+"""Which moments of each attempt are known, and which of the ends that nobody tells it came to.
+
+Laws:
+1. The unit is the attempt: one receipt by one worker process (a `Life`). It is the how-manieth of
+   its task in that process: a moment goes to an attempt of that process that lacks it, and only
+   when none does to a new one. So the totals do not depend on the order in which different
+   processes are heard.
+2. A moment is known once. Each is told once, as a Change; what an attempt is counted under (its
+   name) comes with its receipt, therefore nothing of an attempt is told before that. An attempt
+   whose receipt has not come by the time it is settled is told as ON_ARRIVAL when it ended as one
+   does that never was received (revoked, expired, unregistered), else as FOUND.
+3. Every attempt has one outcome. A second end of the same attempt (SECOND_ENDS) is dropped.
+4. The balance, at any time:
+   received + on_arrival + found = all outcomes + reserved + running.
+5. What nobody tells is concluded (see `endings`): RETURNED (given back unstarted, or received
+   again after its worker was gone), LOST (its worker is gone, and nobody received it again in
+   time), UNREPORTED (its worker lives and shows that it does not run it). Of sendings: EXPIRED (no
+   worker received it in its time), UNSEEN (others of its queue, sent later, were received long
+   ago: its task sends no events, or they were lost); neither is part of the balance.
+6. Memory is bounded by `ceiling` tasks. The oldest is forgotten first, and counted: its attempts
+   end as UNREPORTED, and are FOUND again should they still speak.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+from itertools import takewhile
+
+from celery_statsd.clocks import Clocks
+from celery_statsd.endings import doubtful, endings
+from celery_statsd.events import OUTCOMES, Change, Moment, Sent, TaskEvent
+from celery_statsd.roster import Life
+from celery_statsd.task import RECEIPT, Attempt, Sending, Stage, Task
+
+PROVISIONAL = 1.0
+"""Seconds an attempt waits for a receipt that has not come yet before it is settled."""
+
+EXPIRY_GRACE = 5.0
+"""Seconds after `expires` in which a receipt may still be on its way."""
+
+OVERTAKEN = 60.0
+"""Seconds: a sending so much older than one that its queue has already delivered is not waiting."""
+
+LONGEST_MEMORY = 20_000
+"""Tasks: as many of those that ended last are remembered, for late sendings and second ends."""
+
+ORDER = (Moment.TRACED, Moment.RECEIVED, Moment.ON_ARRIVAL, Moment.FOUND, Moment.STARTED, *OUTCOMES)
+"""The order in which the moments of one attempt are told."""
+
+
+class Tracker:
+    """The attempts of all tasks seen of late, and how many of them wait and run.
+
+    `in_flight` counts by stage and task name (a name once seen stays, at 0); `totals` counts the
+    moments told; `forgotten` the tasks that the ceiling cost, `unmatched` the attempts whose
+    task was never seen before. `lost_after` and `unreported_after` are in seconds.
+    """
+
+    def __init__(
+        self,
+        clocks: Clocks,
+        ceiling: int = 100_000,
+        lost_after: float = 30.0,
+        unreported_after: float = 60.0,
+    ) -> None:
+        self.in_flight: Counter[tuple[Stage, str]] = Counter()
+        self.totals: Counter[Moment] = Counter()
+        self.forgotten = 0
+        self.unmatched = 0
+        self._clocks = clocks
+        self._ceiling = ceiling
+        self._lost_after = lost_after
+        self._unreported_after = unreported_after
+        self._live: dict[str, Task] = {}
+        self._past: dict[str, Task] = {}
+        self._long_past: dict[str, Task] = {}
+        self._held: dict[Life, dict[Attempt, None]] = {}
+        self._provisional: dict[Attempt, None] = {}
+        self._waiting: dict[str, dict[Sending, None]] = {}
+        self._delivered: dict[str, float] = {}
+        self._expiring: list[tuple[float, int, Sending]] = []
+
+    def __len__(self) -> int:
+        """How many tasks wait or run."""
+        return len(self._live)
+
+    def sent(self, event: Sent) -> list[Change]:
+        """A task was published."""
+        task = self._recall(event.uuid)
+        sending = Sending(task, event)
+        task.sendings.append(sending)
+        changes = [self._count(Moment.SENT, sending)]
+        for attempt in task.attempts_of(sending):
+            self._trace(attempt, sending)
+            changes += self._tell(attempt)
+        self._queue(sending)
+        if sending.expires is not None and not sending.taken:
+            heapq.heappush(self._expiring, (sending.expires, self.totals[Moment.SENT], sending))
+        self._keep(task)
+        return changes
+
+    def observe(self, event: TaskEvent, life: Life, now: float) -> list[Change] | None:
+        """A worker told of an attempt. None when it only told the same end once more."""
+        task = self._recall(event.uuid)
+        if task.tells_again(event, life):
+            self._keep(task)
+            return None
+        attempt = task.attempt_of(event, life, now)
+        attempt.learn(event)
+        if attempt.lacks(Moment.TRACED):
+            sending = task.sending_of(attempt)
+            if sending is not None:
+                self._trace(attempt, sending)
+        changes = self._tell(attempt)
+        self._keep(task)
+        return changes
+
+    def settle(self, now: float, at_once: bool = False) -> list[Change]:
+        """Conclude what nobody will tell any more, as of `now` (epoch seconds).
+
+        `at_once`: also what may still be told, for this is the last look.
+        """
+        changes = self._settle_receipts(now, at_once)
+        changes += self._expire(now)
+        changes += self._overtake()
+        for life in list(self._held):
+            if doubtful(life):
+                held = list(self._held[life])
+                over = endings(life, held, now, self._lost_after, self._unreported_after)
+                for attempt, moment in over:
+                    changes += self._conclude(attempt, moment)
+        while len(self._live) > self._ceiling:
+            changes += self._forget(next(iter(self._live.values())))
+        return changes
+
+    def _recall(self, uuid: str) -> Task:
+        task = self._live.get(uuid)
+        if task is None:
+            task = self._past.pop(uuid, None) or self._long_past.pop(uuid, None) or Task(uuid)
+            self._live[uuid] = task
+        return task
+
+    def _keep(self, task: Task) -> None:
+        """Put a task where it belongs: among the living or, when it is over, the past."""
+        if not task.over:
+            return
+        self._live.pop(task.uuid, None)
+        self._past[task.uuid] = task
+        if len(self._past) > LONGEST_MEMORY // 2:
+            self._past, self._long_past = {}, self._past
+
+    def _trace(self, attempt: Attempt, sending: Sending) -> None:
+        attempt.sending = sending
+        attempt.known |= Moment.TRACED.bit
+        attempt.name = attempt.name or sending.name
+        attempt.apart = self._clocks.apart(attempt.life.host, sending.host)
+        sending.taken = True
+        self._queue(sending)
+        delivered = self._delivered.get(sending.queue, 0.0)
+        self._delivered[sending.queue] = max(delivered, sending.sent)
+
+    def _tell(self, attempt: Attempt) -> list[Change]:
+        """What became known of `attempt` and may be told."""
+        if not attempt.known & RECEIPT:
+            self._provisional[attempt] = None
+            return []
+        changes = []
+        for moment in ORDER:
+            if moment.bit & attempt.known & ~attempt.told:
+                attempt.told |= moment.bit
+                changes.append(self._count(moment, attempt))
+        self._place(attempt)
+        return changes
+
+    def _count(self, moment: Moment, subject: Sending | Attempt) -> Change:
+        self.totals[moment] += 1
+        told = subject.told if isinstance(subject, Attempt) else moment.bit
+        return Change(moment, subject, told)
+
+    def _place(self, attempt: Attempt) -> None:
+        """Count `attempt` in the stage it is in now."""
+        stage = None
+        if not attempt.over:
+            stage = Stage.RESERVED if attempt.lacks(Moment.STARTED) else Stage.RUNNING
+        if stage is attempt.stage:
+            return
+        name, life = attempt.name or "unknown", attempt.life
+        for old_or_new, step in ((attempt.stage, -1), (stage, 1)):
+            if old_or_new is not None:
+                self.in_flight[old_or_new, name] += step
+                life.reserved += step if old_or_new is Stage.RESERVED else 0
+                life.running += step if old_or_new is Stage.RUNNING else 0
+        attempt.stage = stage
+        if stage is not None:
+            self._held.setdefault(life, {})[attempt] = None
+        else:
+            self._let_go(life, attempt)
+
+    def _let_go(self, life: Life, attempt: Attempt) -> None:
+        held = self._held.get(life, {})
+        held.pop(attempt, None)
+        if not held:
+            self._held.pop(life, None)
+
+    def _queue(self, sending: Sending) -> None:
+        """Count `sending` as queued or not."""
+        stage = None if sending.taken else Stage.QUEUED
+        if stage is sending.stage:
+            return
+        sending.stage = stage
+        waiting = self._waiting.setdefault(sending.queue, {})
+        if stage:
+            self.in_flight[Stage.QUEUED, sending.name] += 1
+            waiting[sending] = None
+        else:
+            self.in_flight[Stage.QUEUED, sending.name] -= 1
+            del waiting[sending]
+
+    def _give_up(self, sending: Sending, moment: Moment) -> Change:
+        """`sending` does not wait any more, though nobody has told of its receipt."""
+        sending.taken = True
+        self._queue(sending)
+        self._keep(sending.task)
+        return self._count(moment, sending)
+
+    def _overtake(self) -> list[Change]:
+        """Give up the sendings that their queue has left behind."""
+        return [
+            self._give_up(sending, Moment.UNSEEN)
+            for queue, delivered in self._delivered.items()
+            for sending in _left_behind(self._waiting.get(queue, {}), delivered - OVERTAKEN)
+        ]
+
+    def _settle_receipts(self, now: float, at_once: bool) -> list[Change]:
+        changes: list[Change] = []
+        for attempt in list(self._provisional):
+            if attempt.known & RECEIPT:
+                del self._provisional[attempt]
+            elif at_once or now - attempt.arrived >= PROVISIONAL:
+                del self._provisional[attempt]
+                attempt.known |= self._entry(attempt).bit
+                changes += self._tell(attempt)
+        return changes
+
+    def _entry(self, attempt: Attempt) -> Moment:
+        """How an attempt that was never received came into our sight."""
+        if attempt.ends_on_arrival:
+            return Moment.ON_ARRIVAL
+        if attempt.name is None:
+            self.unmatched += 1
+        return Moment.FOUND
+
+    def _expire(self, now: float) -> list[Change]:
+        changes: list[Change] = []
+        while self._expiring and self._expiring[0][0] + EXPIRY_GRACE < now:
+            sending = heapq.heappop(self._expiring)[2]
+            if not sending.taken:
+                changes.append(self._give_up(sending, Moment.EXPIRED))
+        return changes
+
+    def _conclude(self, attempt: Attempt, moment: Moment) -> list[Change]:
+        sending = attempt.sending
+        if moment is Moment.RETURNED and sending and not attempt.received_again:
+            sending.taken = False
+            self._queue(sending)
+        attempt.known |= moment.bit
+        changes = self._tell(attempt)
+        self._keep(attempt.task)
+        return changes
+
+    def _forget(self, task: Task) -> list[Change]:
+        del self._live[task.uuid]
+        self.forgotten += 1
+        changes: list[Change] = []
+        for sending in task.sendings:
+            sending.taken = True
+            self._queue(sending)
+        for attempt in task.attempts:
+            if not attempt.over and attempt.known & RECEIPT:
+                attempt.known |= Moment.UNREPORTED.bit
+                changes += self._tell(attempt)
+            self._provisional.pop(attempt, None)
+        return changes
+
+
+def _left_behind(waiting: Iterable[Sending], stamp: float) -> list[Sending]:
+    """The first of `waiting` (in the order they came) that were sent before `stamp`."""
+    return list(takewhile(lambda sending: sending.sent < stamp, waiting))
