@@ -7,11 +7,14 @@ no other file than its own and the table in `sinks/__init__`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from math import inf
+from typing import Any, Self, TypeVar
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from celery_statsd.errors import ConfigError
 from celery_statsd.metric import Batch
+
+Number = TypeVar("Number", int, float)
 
 KEY = "sinks"
 """The configuration key every bad address is blamed on."""
@@ -19,7 +22,10 @@ KEY = "sinks"
 
 @dataclass(slots=True)
 class Tally:
-    """What a sink has done since it was made; the agent sends the growth at each flush."""
+    """What a sink has done since it was made; the agent sends the growth at each flush.
+
+    `dropped` counts what was given up for good: lines (StatsD) or points (Graphite).
+    """
 
     packets: int = 0
     bytes: int = 0
@@ -41,17 +47,46 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Take `text` apart. Raises ConfigError when it has no scheme, or no such port can be."""
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise ConfigError(
+                KEY, f"{text!r} is no address ({error})", "write scheme://host:port"
+            ) from None
         if not parts.scheme or "://" not in text:
             raise ConfigError(KEY, f"{text!r} is no address", "write scheme://host:port")
+        port = cls._port(text, parts)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        return cls(text, parts.scheme, parts.hostname or "", port, parts.path, options)
+
+    @staticmethod
+    def _port(text: str, parts: SplitResult) -> int | None:
         try:
             port = parts.port
         except ValueError:
+            port = 0
+        if port == 0:
+            raise ConfigError(KEY, f"{text!r} has no valid port", "take one from 1 to 65535")
+        return port
+
+    def endpoint(self, default_port: int) -> tuple[str, int]:
+        """The host and the port to talk to. Raises ConfigError without a host, or with a path."""
+        if not self._names_a_host():
+            raise ConfigError(KEY, f"{self.text!r} names no host", "write scheme://host:port")
+        if self.path not in ("", "/"):
             raise ConfigError(
-                KEY, f"{text!r} has no valid port", "take one from 1 to 65535"
-            ) from None
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        return cls(text, parts.scheme, parts.hostname or "", port, parts.path, options)
+                KEY,
+                f"{self.text!r} has a path, {self.path!r}",
+                "end it after the port; options follow a question mark",
+            )
+        return self.host, self.port or default_port
+
+    def _names_a_host(self) -> bool:
+        """Whether there is a host at all, and one the resolver can be asked for."""
+        try:
+            return bool(self.host.encode("idna"))
+        except UnicodeError:
+            return False
 
     def option(self, key: str, kind: Callable[[str], Any], default: Any) -> Any:
         """The option `key` as `kind` makes it, or `default`. Raises ConfigError on a bad value."""
@@ -76,6 +111,23 @@ class Address:
                     f"{self.text!r} has an unknown option {key!r}",
                     f"known here: {', '.join(known) or 'none'}",
                 )
+
+
+def positive_int(text: str) -> int:
+    """A kind of option: a whole number above 0. Raises ValueError."""
+    return _positive(int(text))
+
+
+def positive_seconds(text: str) -> float:
+    """A kind of option: a length of time in seconds, above 0. Raises ValueError."""
+    return _positive(float(text))
+
+
+def _positive(value: Number) -> Number:
+    """`value`, if it is finite and above 0."""
+    if not 0 < value < inf:
+        raise ValueError(value)
+    return value
 
 
 class Sink(ABC):

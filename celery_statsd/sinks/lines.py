@@ -1,0 +1,108 @@
+"""StatsD's lines: how a batch is written, and what is left of it after so many of them.
+
+The protocol: https://github.com/statsd/statsd/blob/master/docs/metric_types.md
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import floor, inf, isfinite, log10
+
+from celery_statsd.metric import Batch, Series, Timing
+
+
+def number(value: float, decimals: int = 6) -> str:
+    """`value` in plain decimal digits: no exponent, no idle zeros, no minus zero."""
+    text = f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def rate(timing: Timing) -> str:
+    """The sample rate's digits: enough for a StatsD to arrive at the true count.
+
+    A StatsD adds 1/rate for each value, so the count is off by `count` times the relative error
+    of what is written here; four digits more than the count has keep that under 0.001.
+    """
+    digits = min(17, len(str(timing.count)) + 4)
+    return number(timing.rate, digits - 1 - floor(log10(timing.rate)))
+
+
+def units(batch: Batch) -> Iterator[tuple[str, str]]:
+    """The path and the value of each line, in the batch's order.
+
+    A negative gauge is one value of two lines: alone, its sign would make a StatsD subtract.
+    """
+    for series, count in batch.counters:
+        yield series.path, f"{count}|c"
+    for series, value in batch.gauges:
+        yield series.path, _gauge(series.path, number(value))
+    for series, timing in batch.timers:
+        tail = "|ms" if len(timing.values) >= timing.count else f"|ms|@{rate(timing)}"
+        for kept in timing.values:
+            yield series.path, number(kept, 3) + tail
+
+
+def lines(batch: Batch) -> int:
+    """How many lines `units` writes for `batch`."""
+    timed = sum(len(timing.values) for _, timing in batch.timers)
+    return len(batch.counters) + sum(map(_width, batch.gauges)) + timed
+
+
+def sound(batch: Batch) -> tuple[Batch, int]:
+    """`batch` without what no sink can take (NaN, infinite, negative times); the lines left out."""
+    gauges = tuple(row for row in batch.gauges if isfinite(row[1]))
+    timed = ((series, _sound(timing)) for series, timing in batch.timers)
+    timers = tuple(row for row in timed if row[1].values)
+    kept = replace(batch, gauges=gauges, timers=timers)
+    return kept, lines(batch) - lines(kept)
+
+
+def remainder(batch: Batch, taken: int) -> Batch:
+    """What of `batch` is still to be sent when its first `taken` lines have arrived.
+
+    A timer of which a part has arrived keeps that part of its count which its values stand for,
+    rounded to the unit.
+    """
+    counters = batch.counters[taken:]
+    taken = max(0, taken - len(batch.counters))
+    gauges, taken = _gauges_left(batch, taken)
+    timers: list[tuple[Series, Timing]] = []
+    for series, timing in batch.timers:
+        if taken < len(timing.values):
+            timers.append((series, _cut(timing, taken)))
+        taken = max(0, taken - len(timing.values))
+    return replace(batch, counters=counters, gauges=gauges, timers=tuple(timers))
+
+
+def _gauge(path: str, text: str) -> str:
+    return f"0|g\n{path}:{text}|g" if text.startswith("-") else f"{text}|g"
+
+
+def _width(row: tuple[Series, float]) -> int:
+    """How many lines a gauge takes."""
+    return 2 if row[1] < 0 and number(row[1]) != "0" else 1
+
+
+def _gauges_left(batch: Batch, taken: int) -> tuple[tuple[tuple[Series, float], ...], int]:
+    """The gauges after the first `taken` lines of gauges, and what of `taken` goes beyond them."""
+    for index, row in enumerate(batch.gauges):
+        if taken < _width(row):
+            return batch.gauges[index:], 0
+        taken -= _width(row)
+    return (), taken
+
+
+def _cut(timing: Timing, taken: int) -> Timing:
+    if not taken:
+        return timing
+    values = timing.values[taken:]
+    part = len(values) / len(timing.values)
+    return replace(
+        timing, count=round(timing.count * part), total=timing.total * part, values=values
+    )
+
+
+def _sound(timing: Timing) -> Timing:
+    values = timing.values
+    if isfinite(sum(values)) and min(values, default=0) >= 0:
+        return timing
+    return replace(timing, values=tuple(value for value in values if 0 <= value < inf))

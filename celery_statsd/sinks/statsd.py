@@ -1,0 +1,337 @@
+"""StatsD over UDP, TCP or a Unix stream socket; the wire is the `statsd` package's.
+
+| address                          | options                                                      |
+| -------------------------------- | ------------------------------------------------------------ |
+| `statsd://host:8125`             | `mtu=1432` bytes in a datagram (8932 on loopback),           |
+|                                  | `timeout`, `backlog`                                         |
+| `statsd+tcp://host:8125`         | `timeout=3` seconds to connect and deliver in, `backlog`     |
+| `statsd+unix:///run/statsd.sock` | the same                                                     |
+
+While a StatsD is away its lines are kept as sums (see `backlog`); `backlog=100000` is the most
+entries kept then, about 100 bytes each. What counts as arrived:
+
+- UDP: sent, and not refused. On loopback a refusal is known at once, from another host it comes
+  later: a flush that was refused, or is known by the next flush to have been, is sent again whole,
+  since what was taken by a StatsD that is gone went with it. Where refusals are filtered out,
+  nobody can know.
+- TCP: acknowledged by the peer's kernel, to the line. Unix: written.
+
+A StatsD that dies takes along what it had not flushed, and what lay unread in its socket.
+"""
+
+import errno
+import socket
+import time
+from abc import abstractmethod
+from typing import Any
+
+from statsd import StatsClient, TCPStatsClient, UnixSocketStatsClient
+
+from celery_statsd.errors import ConfigError, SinkDown
+from celery_statsd.metric import Batch
+from celery_statsd.sinks import stream
+from celery_statsd.sinks.backlog import merged
+from celery_statsd.sinks.base import KEY, Address, Sink, Tally, positive_int, positive_seconds
+from celery_statsd.sinks.lines import lines, remainder, sound, units
+
+PORT = 8125
+
+BACKLOG = 100_000
+"""Entries (sums, gauges, timed values) kept over an outage."""
+
+MTU = 1432
+"""Bytes: what fits an Ethernet frame, with room for IPv6 and a tunnel's headers."""
+
+LARGEST_MTU = 65_507
+"""Bytes: what fits a UDP datagram over IPv4."""
+
+RESOLVE_EVERY = 30.0
+"""Seconds: after an error a name is resolved again, at most this often."""
+
+NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+"""What the network answers when nobody was there to take a datagram."""
+
+
+def datagram_size(text: str) -> int:
+    """A kind of option: the bytes of a datagram, at least 64. Raises ValueError."""
+    size = int(text)
+    if not 64 <= size <= LARGEST_MTU:
+        raise ValueError(size)
+    return size
+
+
+def _only_ipv6(host: str, port: int) -> bool:
+    """Whether `host` has no IPv4 address: StatsD listens on IPv4 unless told otherwise."""
+    try:
+        socket.getaddrinfo(host, port, socket.AF_INET)
+    except socket.gaierror:
+        return True
+    return False
+
+
+class _Udp(StatsClient):  # type: ignore[misc]
+    """pystatsd's UDP client on a connected socket, so that a refusal is heard, and raised.
+
+    `taken` counts the lines that went out since it was last set to 0.
+    """
+
+    def __init__(self, host: str, port: int, mtu: int, timeout: float, tally: Tally) -> None:
+        # pystatsd keeps a datagram smaller than `maxudpsize`: with one more, `mtu` can be filled.
+        super().__init__(host, port, maxudpsize=mtu + 1, ipv6=_only_ipv6(host, port))
+        self.taken = 0
+        self._mtu = mtu
+        self._tally = tally
+        try:
+            self._sock.settimeout(timeout)
+            self._sock.connect(self._addr)
+        except OSError:
+            self.close()
+            raise
+
+    def raise_late(self) -> None:
+        """Raise the OSError that arrived after the last datagram had been sent, if any."""
+        stream.raise_pending(self._sock)
+
+    def _send(self, data: str) -> None:
+        wire = data.encode("ascii")
+        count = data.count("\n") + 1
+        if len(wire) > self._mtu:
+            self._tally.dropped += count
+        else:
+            self._sock.send(wire)
+            stream.raise_pending(self._sock)
+            self._tally.packets += 1
+            self._tally.bytes += len(wire)
+        self.taken += count
+
+
+class _Stream:
+    """What pystatsd's stream clients lack: a peer that left is noticed, and every byte confirmed.
+
+    `taken` counts the lines the peer has since it was last set to 0.
+    """
+
+    _sock: socket.socket | None
+    _timeout: float
+
+    def __init__(self, *where: Any, timeout: float, tally: Tally) -> None:
+        super().__init__(*where, timeout=timeout)  # type: ignore[call-arg]
+        self.taken = 0
+        self._tally = tally
+        self._deadline = 0.0
+
+    def _send(self, data: str) -> None:
+        self._deadline = time.monotonic() + self._timeout
+        if self._sock and stream.gone(self._sock):
+            self.close()  # type: ignore[attr-defined]
+        super()._send(data)  # type: ignore[misc]
+
+    def _do_send(self, data: str) -> None:
+        assert self._sock is not None
+        wire = data.encode("ascii") + b"\n"
+        arrived = 0
+        try:
+            stream.deliver(self._sock, wire, self._deadline)
+            arrived = len(wire)
+        except stream.Cut as cut:
+            arrived = cut.taken
+            raise
+        finally:
+            self.taken += wire.count(b"\n", 0, arrived)
+            self._tally.packets += arrived > 0
+            self._tally.bytes += arrived
+
+
+class _Tcp(_Stream, TCPStatsClient):  # type: ignore[misc]
+    def connect(self) -> None:
+        self._ipv6 = _only_ipv6(self._host, self._port)
+        super().connect()
+
+
+class _Unix(_Stream, UnixSocketStatsClient):  # type: ignore[misc]
+    pass
+
+
+class StatsdSink(Sink):
+    """What the three have in common: pack, count, keep over an outage."""
+
+    def __init__(self, address: Address, *options: str) -> None:
+        super().__init__(address)
+        address.only("backlog", "timeout", *options)
+        self._room = address.option("backlog", positive_int, BACKLOG)
+        self._timeout = address.option("timeout", positive_seconds, stream.TIMEOUT)
+        self._client: Any = None
+        self._kept: Batch | None = None
+
+    def send(self, batch: Batch) -> None:
+        """Deliver `batch`, merged into what an outage left behind. Raises SinkDown."""
+        batch, unsound = sound(batch)
+        self.tally.dropped += unsound
+        if self._kept:
+            batch, given_up = merged(self._kept, batch, self._room)
+            self.tally.dropped += given_up
+        self._deliver(batch)
+
+    def close(self) -> None:
+        """Try once more to deliver what is kept, count it as dropped if not, close the socket."""
+        if self._kept:
+            try:
+                self._deliver(self._kept)
+            except SinkDown:
+                self.tally.dropped += lines(self._kept)
+                self._kept = None
+        self._hang_up()
+
+    @abstractmethod
+    def _connected(self) -> Any:
+        """A client to send with. Raises OSError when there can be none now."""
+
+    @abstractmethod
+    def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch:
+        """Draw the conclusions of `error`; the part of `batch` that has to be sent again."""
+
+    def _deliver(self, batch: Batch) -> None:
+        taken = 0
+        try:
+            client = self._connected()
+            client.taken = 0
+            try:
+                _write(client, batch)
+            finally:
+                taken = client.taken
+        except OSError as error:
+            self.tally.errors += 1
+            self._kept = self._failed(error, batch, taken)
+            raise self._down(error, "what was to be sent is kept as sums") from error
+        self._kept = None
+
+    def _hang_up(self) -> None:
+        if self._client:
+            self._client.close()
+        self._client = None
+
+    def _down(self, error: OSError, rest: str) -> SinkDown:
+        return SinkDown(f"{self.address.text}: {error.strerror or error}; {rest}")
+
+
+def _write(client: Any, batch: Batch) -> None:
+    """Hand every line to pystatsd's pipeline, at rate 1: it would throw dice over other rates."""
+    pipeline = client.pipeline()
+    for path, value in units(batch):
+        pipeline._send_stat(path, value, 1)
+    pipeline.send()
+
+
+class UdpSink(StatsdSink):
+    """`statsd://host:port`: datagrams filled up to `mtu` bytes, refusals heard."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address, "mtu")
+        self._host, self._port = address.endpoint(PORT)
+        self._mtu = address.option("mtu", datagram_size, MTU)
+        self._sent: Batch | None = None
+        self._stale = True
+        self._resolve_at = 0.0
+
+    def send(self, batch: Batch) -> None:
+        """Deliver `batch`, and once more the last one if word came that nobody was there."""
+        self._hear()
+        super().send(batch)
+
+    def check(self) -> None:
+        """Resolve the name: without sending something, UDP cannot tell more."""
+        try:
+            socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+        except OSError as error:
+            raise self._down(error, "mend the name, or the name server") from error
+
+    def close(self) -> None:
+        """As `StatsdSink.close`, after listening for a late refusal."""
+        self._hear()
+        super().close()
+        self._sent = None
+        self._stale = True
+
+    def _hear(self) -> None:
+        """Take back the last flush if it was refused after all."""
+        if not self._client:
+            return
+        try:
+            self._client.raise_late()
+        except OSError as error:
+            self.tally.errors += 1
+            self._stale = True
+            if error.errno in NOBODY and self._sent:
+                self._kept = self._sent
+        self._sent = None
+
+    def _deliver(self, batch: Batch) -> None:
+        super()._deliver(batch)
+        self._sent = batch
+
+    def _connected(self) -> Any:
+        if self._stale and time.monotonic() >= self._resolve_at:
+            self._resolve_at = time.monotonic() + RESOLVE_EVERY
+            client = _Udp(self._host, self._port, self._mtu, self._timeout, self.tally)
+            self._hang_up()
+            self._client = client
+            self._stale = False
+        if not self._client:
+            raise OSError(f"no address yet, asked again every {RESOLVE_EVERY:.0f} s")
+        return self._client
+
+    def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch:
+        self._stale = True
+        return batch if error.errno in NOBODY else remainder(batch, taken)
+
+
+class StreamSink(StatsdSink):
+    """What TCP and Unix have in common: after an error the next flush connects anew."""
+
+    def check(self) -> None:
+        """Connect, and hang up without a word."""
+        client = self._made()
+        try:
+            client.connect()
+        except OSError as error:
+            raise self._down(error, "start a StatsD that listens there, or mend it") from error
+        finally:
+            client.close()
+
+    @abstractmethod
+    def _made(self) -> Any:
+        """A new client, not connected yet."""
+
+    def _connected(self) -> Any:
+        if not self._client:
+            self._client = self._made()
+        return self._client
+
+    def _failed(self, _error: OSError, batch: Batch, taken: int) -> Batch:
+        self._hang_up()
+        return remainder(batch, taken)
+
+
+class TcpSink(StreamSink):
+    """`statsd+tcp://host:port`; the StatsD needs its `./servers/tcp`."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self._host, self._port = address.endpoint(PORT)
+
+    def _made(self) -> _Tcp:
+        return _Tcp(self._host, self._port, timeout=self._timeout, tally=self.tally)
+
+
+class UnixSink(StreamSink):
+    """`statsd+unix:///path`: a stream socket, as `./servers/tcp` makes with `socket: path`."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        if address.host or address.path in ("", "/"):
+            raise ConfigError(
+                KEY, f"{address.text!r} names no socket", "write statsd+unix:///run/statsd.sock"
+            )
+
+    def _made(self) -> _Unix:
+        return _Unix(self.address.path, timeout=self._timeout, tally=self.tally)
