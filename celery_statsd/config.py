@@ -297,7 +297,10 @@ def _rows(path: str) -> list[tuple[str, int, yaml.Node]]:
         return []
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError("config", f"{path} holds no keys", "write one `key: value` a line")
-    return [(str(key.value), key.start_mark.line + 1, node) for key, node in root.value]
+    return [
+        (key.value if isinstance(key, yaml.ScalarNode) else "?", key.start_mark.line + 1, node)
+        for key, node in root.value
+    ]
 
 
 def _parsed(path: str) -> yaml.Node | None:
@@ -310,7 +313,9 @@ def _parsed(path: str) -> yaml.Node | None:
         what = re.sub(r"alias .*", "alias", error.problem or "bad syntax")  # its name is a value
         raise ConfigError("config", f"{path}{where}: {what}", "mend the YAML there") from None
     except (yaml.YAMLError, ValueError, OverflowError):  # the last two: an escape of no character
-        raise ConfigError("config", f"{path} holds characters YAML forbids", "remove them") from None
+        raise ConfigError(
+            "config", f"{path} holds characters YAML forbids", "remove them"
+        ) from None
     except RecursionError:
         raise ConfigError("config", f"{path} is nested too deeply", "flatten it") from None
 

@@ -162,7 +162,10 @@ class Key:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """How the command line spells it, the long form last; click understands each."""
+        """How the command line spells it, the long form last; click understands each.
+
+        Give click `default=None` too, or a switch that is not given reads as false.
+        """
         return self.aliases or (self.kind.flag.format(self.name.replace("_", "-")),)
 
     @property
