@@ -16,20 +16,25 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from celery_statsd.errors import BrokerLost
-from celery_statsd.log import Log
+from celery_statsd.log import MASK, Log
 
 FIRST_WAIT = 0.2
 """Seconds before the first attempt to reconnect; doubled each time, with full jitter."""
 
-LONGEST_WAIT = 10.0
-"""Seconds: the ceiling of the back-off."""
+LONGEST_WAIT = 4.0
+"""Seconds: the ceiling of the back-off, so that a broker that is back is found within 5 s."""
 
 REMIND_EVERY = 60.0
 """Seconds between two log lines about a broker that stays away."""
+
+
+TLS_SCHEMES = ("amqps://", "rediss://")
+"""What a URL begins with that asks for TLS by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,10 @@ class Broker:
     event_exchange: str = "celeryev"
     event_queue_prefix: str = "celeryev"
 
+    def __post_init__(self) -> None:
+        if self.urls[0].startswith(TLS_SCHEMES):
+            object.__setattr__(self, "tls", replace(self.tls, on=True))
+
 
 class Message(NamedTuple):
     """One message as the broker had it: `body` is undecoded, `hostname` the header's sender."""
@@ -67,6 +76,35 @@ class Message(NamedTuple):
     content_encoding: str
     hostname: str
     routing_key: str
+
+
+def place_of(url: str) -> str:
+    """`url` for people: without its password, and without its options, which may hold secrets.
+
+    A list of URLs, separated by `;`, stays one.
+    """
+    return ";".join(map(_place_of_one, url.split(";")))
+
+
+def _place_of_one(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    head, _, options = rest.partition("?")
+    if "@" not in head and "@" in options:
+        # A `?` in the password, or an `@` in an option: only what is surely neither is shown.
+        head = options.rpartition("@")[2].partition("&")[0]
+    login, at, host = head.rpartition("@")
+    user = login.partition(":")[0]
+    return f"{scheme}://{user}{at if user else ''}{host}"
+
+
+def scrubbed(text: str, url: str) -> str:
+    """`text`, which a library wrote, without any password of `url` (as it is, and unquoted)."""
+    for one in url.split(";"):
+        login = one.partition("://")[2].rpartition("@")[0]
+        password = login.partition(":")[2]
+        for secret in filter(None, (password, unquote(password))):
+            text = text.replace(secret, MASK)
+    return text
 
 
 class Source(ABC):

@@ -1,0 +1,279 @@
+"""RabbitMQ: deliveries and acknowledgements, taken from py-amqp below kombu.
+
+kombu only opens the connection. Its consumers are not used: they send heartbeats only when the
+stream is silent, decode and decompress whatever comes, and close a dead connection politely,
+which waits for ever.
+"""
+
+import itertools
+import select
+import socket
+import ssl
+import struct
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from amqp.exceptions import (
+    AccessRefused,
+    AMQPError,
+    ConsumerCancelled,
+    NotAllowed,
+    NotFound,
+)
+from kombu.connection import Connection
+from kombu.utils.url import parse_url
+
+from celery_statsd.errors import BrokerLost
+from celery_statsd.log import Log
+from celery_statsd.source.base import Broker, Message, Source, Tls, place_of, scrubbed
+
+HEARTBEAT = 10
+"""Seconds between two heartbeats; RabbitMQ's guide calls 5 to 20 the best. Two missed: lost."""
+
+ANSWER_WITHIN = 5.0
+"""Seconds the broker has to accept a connection, and then to answer each call."""
+
+PREFETCH = 5000
+"""Messages the broker hands out before it waits for an acknowledgement, and the most of a read."""
+
+_TICK = 1.0  # seconds: the longest wait between two looks at the heartbeats
+_CONSUMER = "celery-statsd"
+_OURS = ("host", "userid", "password", "virtual_host", "ssl", "heartbeat", "connect_timeout")
+
+# What py-amqp raises when the connection or the channel is gone, and when a frame makes no sense.
+_GONE = (AMQPError, OSError, ValueError, struct.error)
+
+_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (AccessRefused, "access refused"),
+    (NotAllowed, "not allowed"),
+    (ConsumerCancelled, "the event queue was deleted"),
+    (AMQPError, "the broker ended the connection"),
+    (socket.gaierror, "no such host"),
+    (ssl.SSLCertVerificationError, "the broker's certificate is not trusted"),
+    (ssl.SSLError, "TLS failed"),
+    (TimeoutError, f"no answer within {ANSWER_WITHIN:g} s"),
+    (ConnectionRefusedError, "nobody listens there"),
+    (OSError, "the connection broke"),
+    (Exception, "unreadable frame"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventQueue:
+    """The queue the events wait in, as it is declared; bound to the event exchange with `#`."""
+
+    name: str
+    durable: bool = False
+    exclusive: bool = False
+    auto_delete: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def transient(cls, prefix: str) -> Self:
+        """A queue that lives as long as its connection.
+
+        Its name is new each time: the broker may still hold a dead connection's exclusive queue.
+        It has no message TTL (Celery's own event queues drop after 5 s), so nothing is lost while
+        the agent is busy. RabbitMQ 4.3 refuses transient queues that are not exclusive.
+        """
+        return cls(f"{prefix}.statsd.{uuid.uuid4()}", exclusive=True, auto_delete=True)
+
+
+class AmqpSource(Source):
+    """Events from RabbitMQ, each held by the broker until it is acknowledged.
+
+    The caller has to `ack` at least every half `PREFETCH` messages, or the stream stands still.
+    """
+
+    def __init__(self, broker: Broker, log: Log) -> None:
+        super().__init__(log)
+        self._broker = broker
+        self._url = broker.urls[0]
+        self._urls = itertools.cycle(broker.urls)
+        self._link: Any = None
+        self._channel: Any = None
+        self._socket: Any = None
+        self._poll = select.poll()
+        self._taken: list[Message] = []
+        self._taken_tag = self._read_tag = self._acked_tag = 0
+        self._end: BrokerLost | None = None
+
+    @property
+    def place(self) -> str:
+        return place_of(self._url)
+
+    def ack(self) -> None:
+        """One acknowledgement for everything read so far on this connection.
+
+        A broker that is gone is answered here as `read` does; it delivers those messages again,
+        if the queue outlived the connection.
+        """
+        if not self.connected or self._read_tag == self._acked_tag:
+            return
+        try:
+            with self._told():
+                self._channel.basic_ack(self._read_tag, multiple=True)
+            self._acked_tag = self._read_tag
+        except BrokerLost as error:
+            self._lost(error)
+
+    def _open(self) -> None:
+        self._url = next(self._urls)
+        self._taken, self._end = [], None
+        self._taken_tag = self._read_tag = self._acked_tag = 0
+        with self._told():
+            self._connect()
+            self._declare_exchange(self._broker.event_exchange)
+            self._consume(EventQueue.transient(self._broker.event_queue_prefix))
+
+    def _connect(self) -> None:
+        parts = parse_url(self._url)
+        connection = Connection(  # type: ignore[no-untyped-call]
+            hostname=parts["hostname"],
+            port=parts["port"],
+            userid=parts["userid"],
+            password=parts["password"],
+            virtual_host=parts["virtual_host"],
+            login_method=parts.get("login_method"),
+            transport="pyamqp",  # never librabbitmq, which kombu prefers where it is installed
+            ssl=_tls(self._broker.tls, parts["hostname"] or "localhost"),
+            heartbeat=HEARTBEAT,
+            connect_timeout=ANSWER_WITHIN,
+            transport_options=_options(self._broker.transport_options),
+        )
+        # Not connection.connect(): that sleeps and tries a second time.
+        self._link = connection.transport.establish_connection()
+        self._socket = self._link.sock
+        # py-amqp waits for answers without a limit; this one bounds all of them.
+        self._socket.settimeout(ANSWER_WITHIN)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    def _declare_exchange(self, name: str) -> None:
+        # Passively first: a user who may only read has no right to declare. Each on a channel of
+        # its own, for a refusal ends the channel.
+        try:
+            with self._link.channel() as channel:
+                channel.exchange_declare(name, "topic", passive=True)
+        except NotFound:
+            with self._link.channel() as channel:
+                # As Celery declares it (celery.events.event); anything else would be a 406.
+                channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
+
+    def _consume(self, queue: EventQueue) -> None:
+        self._channel = channel = self._link.channel()
+        channel.auto_decode = False  # bodies stay bytes
+        channel.queue_declare(
+            queue.name,
+            durable=queue.durable,
+            exclusive=queue.exclusive,
+            auto_delete=queue.auto_delete,
+            arguments=dict(queue.arguments),
+        )
+        channel.queue_bind(queue.name, self._broker.event_exchange, "#")
+        channel.basic_qos(0, PREFETCH, False)
+        channel.basic_consume(queue.name, _CONSUMER, callback=self._take)
+
+    def _take(self, delivery: Any) -> None:
+        self._taken_tag = delivery.delivery_info["delivery_tag"]
+        self._taken.append(_message(delivery))
+
+    def _read(self, timeout: float) -> Sequence[Message]:
+        try:
+            with self._told():
+                self._listen(timeout)
+        except BrokerLost as error:
+            if not self._taken:
+                raise
+            self._end = error  # raised by the next read: what arrived before the end comes first
+        messages, self._taken = self._taken, []
+        self._read_tag = self._taken_tag
+        return messages
+
+    def _listen(self, timeout: float) -> None:
+        if self._end:
+            raise self._end
+        deadline = time.monotonic() + timeout
+        while True:
+            self._drain(min(_TICK, max(0.0, deadline - time.monotonic())))
+            # After the draining: what was waiting in the socket is a sign of life too.
+            self._link.heartbeat_tick()
+            if self._taken or time.monotonic() >= deadline:
+                return
+
+    def _drain(self, wait: float) -> None:
+        """Take in all frames at hand, waiting up to `wait` seconds for the first."""
+        if not self._readable(wait):
+            return
+        with suppress(TimeoutError):  # half a frame: py-amqp keeps it, the heartbeats judge
+            while len(self._taken) < PREFETCH:
+                self._link.blocking_read()
+                if not self._readable(0):
+                    return
+
+    def _readable(self, wait: float) -> bool:
+        # TLS may hold decrypted bytes of which the kernel knows nothing any more.
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return bool(self._poll.poll(wait * 1000))
+
+    def _drop(self) -> None:
+        link, self._link, self._channel = self._link, None, None
+        if link is None:
+            return
+        with suppress(*_GONE):
+            self._socket.settimeout(0)  # TLS would wait for the other side's goodbye
+            link.collect()
+
+    def _leave(self) -> None:
+        """Cancel, and let the broker confirm; what comes in between stays unacknowledged."""
+        with self._told():
+            self._channel.basic_cancel(_CONSUMER)
+            self._channel.close()
+            self._link.close()
+        self._link = self._channel = None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Make BrokerLost of whatever py-amqp raises."""
+        try:
+            yield
+        except _GONE as error:
+            raise BrokerLost(_sentence(error, self._url)) from error
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"client_properties": {"connection_name": "celery-statsd"}}
+    return named | {key: value for key, value in options.items() if key not in _OURS}
+
+
+def _tls(tls: Tls, host: str) -> dict[str, Any] | bool:
+    """kombu's `ssl`. Without `server_hostname` py-amqp accepts a certificate of any name."""
+    if not tls.on:
+        return False
+    files = {"ca_certs": tls.ca_file, "certfile": tls.cert_file, "keyfile": tls.key_file}
+    if not tls.verify:
+        return files | {"cert_reqs": ssl.CERT_NONE}
+    return files | {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": tls.server_name or host}
+
+
+def _message(delivery: Any) -> Message:
+    properties = delivery.properties
+    headers = properties.get("application_headers") or {}
+    return Message(
+        delivery.body or b"",  # py-amqp leaves an empty body as str
+        properties.get("content_type", ""),
+        properties.get("content_encoding", ""),
+        hostname if isinstance(hostname := headers.get("hostname"), str) else "",
+        delivery.delivery_info["routing_key"],
+    )
+
+
+def _sentence(error: Exception, url: str) -> str:
+    words = next(words for kind, words in _WORDS if isinstance(error, kind))
+    detail = getattr(error, "reply_text", None) or str(error)
+    return scrubbed(f"{words} ({detail})", url)

@@ -1,0 +1,341 @@
+"""The RabbitMQ source, on a real RabbitMQ."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import amqp
+import pytest
+
+from celery_statsd.source.amqp import PREFETCH
+from celery_statsd.source.base import Broker, Tls
+from tests.servers.process import free_port, wait_until
+from tests.servers.rabbitmq import RabbitMQ
+from tests.source.conftest import Certificates
+from tests.source.stream import (
+    back,
+    counts,
+    listening,
+    lost,
+    names,
+    read_until,
+    send,
+    uuids,
+    work,
+)
+
+
+@pytest.fixture
+def url(rabbitmq: RabbitMQ) -> str:
+    """A vhost of one's own."""
+    return rabbitmq.fresh_url()
+
+
+def vhost(url: str) -> str:
+    """The vhost in `url`."""
+    return urlsplit(url).path[1:]
+
+
+def queues(rabbitmq: RabbitMQ, url: str, *columns: str) -> list[list[str]]:
+    """`columns` of each queue of the vhost in `url`, as the broker tells them."""
+    rows = rabbitmq.ctl("list_queues", "-p", vhost(url), "--no-table-headers", *columns)
+    return [row.split("\t") for row in rows.splitlines()]
+
+
+@contextmanager
+def channel(url: str) -> Iterator[Any]:
+    """A channel of a plain client, to publish what Celery would not."""
+    parts = urlsplit(url)
+    host = f"{parts.hostname}:{parts.port}"
+    with amqp.Connection(host, "guest", "guest", virtual_host=vhost(url)) as link:
+        yield link.channel()
+
+
+def test_every_event_of_a_real_worker_arrives(url: str, tmp_path: Path) -> None:
+    """30 tasks of a prefork worker make 30 of each of the four events."""
+    with listening(Broker((url,))) as (source, _):
+        messages = work(url, 30, tmp_path, source)
+    kinds = ("task-sent", "task-received", "task-started", "task-succeeded")
+    assert dict.fromkeys(kinds, 30) == counts(messages)
+
+
+def test_a_message_is_as_it_was_published(url: str) -> None:
+    """Body, type, encoding, sender and routing key are those of the delivery."""
+    with listening(Broker((url,))) as (source, _):
+        send(url, ["a"])
+        (message,) = read_until(source, len)
+    assert uuids([message]) == ["a"]
+    assert message[1:] == ("application/json", "utf-8", "worker@host", "task.started")
+
+
+def test_another_exchange_can_be_listened_to(url: str) -> None:
+    """Only events of the exchange that was asked for are heard."""
+    with listening(Broker((url,), event_exchange="shop.events")) as (source, _):
+        send(url, ["of the usual exchange"])
+        send(url, ["ours"], exchange="shop.events")
+        assert uuids(read_until(source, len)) == ["ours"]
+
+
+def test_the_queue_is_transient_and_drops_nothing(rabbitmq: RabbitMQ, url: str) -> None:
+    """An exclusive, auto-deleted queue under the prefix, with no limit or TTL; gone at the end."""
+    columns = ("name", "exclusive", "auto_delete", "durable", "arguments")
+    with listening(Broker((url,), event_queue_prefix="shop")):
+        (row,) = queues(rabbitmq, url, *columns)
+    assert row[0].startswith("shop.statsd.")
+    assert row[1:] == ["true", "true", "false", "[]"]
+    assert queues(rabbitmq, url, "name") == []
+
+
+def test_read_messages_are_held_until_they_are_acknowledged(rabbitmq: RabbitMQ, url: str) -> None:
+    """`ack` tells the broker that all read so far is safe, and nothing more."""
+    with listening(Broker((url,))) as (source, _):
+        send(url, names(5))
+        seen = 0
+        while seen < 5:
+            seen += len(source.read(1))
+        assert queues(rabbitmq, url, "messages_unacknowledged") == [["5"]]
+        source.ack()
+        assert queues(rabbitmq, url, "messages_unacknowledged") == [["0"]]
+
+
+def test_a_broker_hands_out_no_more_than_the_prefetch(url: str) -> None:
+    """Without an acknowledgement the stream pauses; with it all the rest comes."""
+    with listening(Broker((url,))) as (source, _):
+        send(url, names(PREFETCH + 100))
+        messages = []
+        while len(messages) < PREFETCH:
+            messages += source.read(5)
+        assert tuple(source.read(0.3)) == ()
+        source.ack()
+        messages += read_until(source, lambda seen: len(seen) >= 100)
+    assert names(PREFETCH + 100) == uuids(messages)
+
+
+def test_a_missing_exchange_is_declared_as_celery_does(rabbitmq: RabbitMQ, url: str) -> None:
+    """A durable topic, so that a worker's own declaration agrees."""
+    with listening(Broker((url,))):
+        found = rabbitmq.management(f"exchanges/{vhost(url)}/celeryev")
+        send(url, ["a"])
+    assert (found["type"], found["durable"], found["auto_delete"]) == ("topic", True, False)
+
+
+def test_few_rights_are_enough(rabbitmq: RabbitMQ, url: str) -> None:
+    """A user who may only make and read the own queues listens to an exchange that exists."""
+    rabbitmq.ctl("add_user", "few", "pw")
+    ours = r"^celeryev\.statsd\."
+    reads = r"^(celeryev|celeryev\.statsd\..*)$"
+    rabbitmq.ctl("set_permissions", "-p", vhost(url), "few", ours, ours, reads)
+    send(url, ["declares the exchange"])
+    with listening(Broker((url.replace("guest:guest", "few:pw"),))) as (source, _):
+        send(url, ["a"])
+        assert uuids(read_until(source, len)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("guest:guest", "guest:wr%2Fong-pw"), "access refused"),
+        (("/test", "/nowhere"), "not allowed"),
+        (("guest:guest", "nobody:secret-pw"), "access refused"),
+    ],
+)
+def test_a_refusal_is_told_without_the_password(
+    url: str, change: tuple[str, str], reason: str
+) -> None:
+    """A wrong password, no such vhost, no such user: one line with the reason."""
+    with listening(Broker((url.replace(*change),)), connected=False) as (source, log):
+        assert "@127.0.0.1" in source.place
+    told = log.getvalue()
+    assert reason in told
+    assert not [word for word in ("wr%2Fong", "wr/ong", "secret-pw", ":guest@") if word in told]
+
+
+def test_a_connection_closed_by_the_broker_is_opened_again(rabbitmq: RabbitMQ, url: str) -> None:
+    """Told as a loss, counted as one reconnect, and events come again."""
+    with listening(Broker((url,))) as (source, log):
+        rabbitmq.ctl("close_all_connections", "--vhost", vhost(url), "maintenance")
+        lost(source, 5)
+        back(source, 5)
+        send(url, ["after"])
+        assert uuids(read_until(source, len)) == ["after"]
+        assert source.reconnects == 1
+    assert "maintenance" in log.getvalue()
+
+
+def test_what_came_before_the_end_is_not_lost(rabbitmq: RabbitMQ, url: str) -> None:
+    """Events delivered before the broker closed are read first, then the loss is told."""
+    with listening(Broker((url,))) as (source, _):
+        send(url, names(20))
+        wait_until(lambda: queues(rabbitmq, url, "messages_unacknowledged") == [["20"]], 5, "sent")
+        rabbitmq.ctl("close_all_connections", "--vhost", vhost(url), "maintenance")
+        assert names(20) == uuids(source.read(5))
+        assert source.connected
+        source.ack()
+        lost(source, 5)
+
+
+def test_a_deleted_queue_is_declared_anew(rabbitmq: RabbitMQ, url: str) -> None:
+    """The broker's cancellation is a loss with its reason; a new queue hears the next event."""
+    with listening(Broker((url,))) as (source, log):
+        ((name,),) = queues(rabbitmq, url, "name")
+        rabbitmq.ctl(
+            "eval",
+            f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost(url)}">>, queue, '
+            f'<<"{name}">>)), rabbit_amqqueue:delete(Q, false, false, <<"test">>).',
+        )
+        lost(source, 5)
+        back(source, 5)
+        send(url, ["after"])
+        assert uuids(read_until(source, len)) == ["after"]
+    assert "the event queue was deleted" in log.getvalue()
+
+
+def test_heartbeats_keep_an_idle_and_a_busy_connection(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a heartbeat of 1 s the broker would close after 3 s without one of ours."""
+    monkeypatch.setattr("celery_statsd.source.amqp.HEARTBEAT", 1)
+    with listening(Broker((url,))) as (idle, _), listening(Broker((url,))) as (busy, _):
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            send(url, names(20))
+            busy.read(0.1)  # never a silent moment, and nothing of ours but heartbeats
+            assert len(idle.read(0.1)) < 5000
+        assert (
+            idle.reconnects,
+            busy.reconnects,
+            idle.connected,
+            busy.connected,
+        ) == (0, 0, True, True)
+
+
+def test_a_silent_broker_is_noticed_and_left(
+    rabbitmq: RabbitMQ, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped RabbitMQ is lost after two heartbeats, and closing waits no longer than asked."""
+    monkeypatch.setattr("celery_statsd.source.amqp.HEARTBEAT", 1)
+    monkeypatch.setattr("celery_statsd.source.amqp.ANSWER_WITHIN", 0.5)
+    with listening(Broker((url,))) as (lost_one, log), listening(Broker((url,))) as (closed, _):
+        node = int(rabbitmq.ctl("eval", "list_to_integer(os:getpid()).").strip())
+        os.kill(node, signal.SIGSTOP)
+        try:
+            start = time.monotonic()
+            closed.close()
+            assert time.monotonic() - start < 1
+            assert lost(lost_one, 5) < 4
+        finally:
+            os.kill(node, signal.SIGCONT)
+        back(lost_one, 5)
+    assert "heartbeats missed" in log.getvalue()
+
+
+def test_a_killed_broker_is_found_again(rabbitmq: RabbitMQ, url: str) -> None:
+    """After kill -9 and a new start it listens again within 5 s, and counts one reconnect."""
+    with listening(Broker((url,))) as (source, log):
+        rabbitmq.kill()
+        lost(source, 2)
+        for _ in range(8):  # some attempts in vain
+            source.read(0.2)
+        rabbitmq.start()
+        back(source, 5)
+        send(url, ["after"])
+        assert uuids(read_until(source, len)) == ["after"]
+        assert source.reconnects == 1
+    told = log.getvalue()
+    assert (told.count("broker_lost"), told.count("broker_back")) == (1, 1)
+
+
+def test_a_dead_first_url_is_passed_over(url: str) -> None:
+    """The next URL is tried after a failure, and named as the place; one list with `;` is two."""
+    dead = f"amqp://guest:guest@127.0.0.1:{free_port()}//"
+    with listening(Broker((f"{dead};{url}",)), connected=False) as (source, log):
+        back(source, 3)
+        assert url.replace(":guest@", "@") == source.place
+    assert "nobody listens there" in log.getvalue()
+
+
+@pytest.fixture(scope="module")
+def tls_port(rabbitmq: RabbitMQ, certificates: Certificates) -> int:
+    """Where the RabbitMQ speaks TLS too, under a certificate for localhost."""
+    port = free_port()
+    files = f'[{{certfile, "{certificates.cert}"}}, {{keyfile, "{certificates.key}"}}]'
+    listener = f'{{"127.0.0.1", {port}}}'
+    rabbitmq.ctl("eval", "application:ensure_all_started(ssl).")
+    rabbitmq.ctl("eval", f"rabbit_networking:start_ssl_listener({listener}, {files}, 2).")
+    return port
+
+
+def test_a_trusted_certificate_connects(
+    url: str, tls_port: int, certificates: Certificates
+) -> None:
+    """Over TLS, with the authority given; and by the name that was told to expect."""
+    secure = f"amqps://guest:guest@localhost:{tls_port}/{vhost(url)}"
+    ca = str(certificates.ca)
+    named = Tls(ca_file=ca, server_name="localhost")
+    for broker in (
+        Broker((secure,), Tls(ca_file=ca)),
+        Broker((secure.replace("@localhost", "@127.0.0.1"),), named),
+        Broker((secure.replace("amqps", "amqp"),), Tls(on=True, ca_file=ca)),
+    ):
+        with listening(broker) as (source, _):
+            send(url, names(50))
+            assert names(50) == uuids(read_until(source, lambda seen: len(seen) >= 50))
+
+
+@pytest.mark.parametrize(
+    ("host", "authority"), [("localhost", "stranger"), ("localhost", None), ("127.0.0.1", "ca")]
+)
+def test_a_certificate_that_is_not_trusted_is_refused(
+    tls_port: int, certificates: Certificates, host: str, authority: str | None
+) -> None:
+    """An unknown authority, the system's authorities, another host name: no connection."""
+    ca = str(getattr(certificates, authority)) if authority else None
+    broker = Broker((f"amqps://guest:guest@{host}:{tls_port}//",), Tls(ca_file=ca))
+    with listening(broker, connected=False) as (_, log):
+        assert "the broker's certificate is not trusted" in log.getvalue()
+
+
+def test_verification_can_be_turned_off_and_is_told(url: str, tls_port: int) -> None:
+    """Only when asked for any certificate does; a warning says so."""
+    broker = Broker((f"amqps://guest:guest@127.0.0.1:{tls_port}/{vhost(url)}",), Tls(verify=False))
+    with listening(broker) as (_, log):
+        assert "broker_unverified" in log.getvalue()
+
+
+def test_odd_messages_are_messages(url: str) -> None:
+    """No type, no header, an empty body, a sender that is no text: read as they are."""
+    odd = [
+        amqp.Message(b""),
+        amqp.Message(b"x", application_headers={"hostname": 7}),
+        amqp.Message(b"\xff\xfe", content_encoding="utf-8", content_type="text/plain"),
+    ]
+    with listening(Broker((url,))) as (source, _), channel(url) as plain:
+        for message in odd:
+            plain.basic_publish(message, "celeryev", "any.key")
+        seen = read_until(source, lambda seen: len(seen) == 3)
+    assert seen == [
+        (b"", "", "", "", "any.key"),
+        (b"x", "", "", "", "any.key"),
+        (b"\xff\xfe", "text/plain", "utf-8", "", "any.key"),
+    ]
+
+
+def test_a_frame_nobody_can_read_does_not_end_the_agent(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """py-amqp fails on text that is no UTF-8: told as a loss, and the stream goes on anew."""
+    with listening(Broker((url,))) as (source, log), channel(url) as plain:
+        hostile = amqp.Message(b"x", message_id="qqqq")
+        serialized = hostile._serialize_properties().replace(b"qqqq", b"\xff\xff\xff\xff")
+        monkeypatch.setattr(hostile, "_serialize_properties", lambda: serialized, raising=False)
+        plain.basic_publish(hostile, "celeryev", "any.key")
+        lost(source, 5)
+        back(source, 5)
+        send(url, ["after"])
+        assert uuids(read_until(source, len)) == ["after"]
+    assert "unreadable frame" in log.getvalue()
