@@ -63,6 +63,11 @@ class Entity:
         self.series: dict[str, Series] = {}
         self.closing = False
 
+    def silence(self) -> None:
+        """Set each gauge that was ever sent to 0."""
+        known = [series.metric for series in self.series.values() if series.kind is Kind.GAUGE]
+        self.gauges = dict.fromkeys([*known, *self.gauges], 0.0)
+
 
 class Aggregator:
     """Sums of counters, last values of gauges, samples of timers, by family and entity.
@@ -84,9 +89,13 @@ class Aggregator:
         self._reservoir = reservoir
         self._families: dict[str, dict[str, Entity]] = {family: {} for family in counters}
         self._chance = random.Random(SEED)
-        self._drained_at: float | None = None
+        self._drained_at = 0.0
         self.series = 0
         self.folded = 0
+
+    def begin(self, now: float) -> None:
+        """The first interval begins at `now` (epoch seconds)."""
+        self._drained_at = now
 
     def count(self, family: str, entity: str, metric: str, amount: int = 1) -> None:
         """Add `amount` to a counter."""
@@ -111,13 +120,18 @@ class Aggregator:
         found = self._families[family].get(entity)
         if found is None:
             return
-        gauges = [series.metric for series in found.series.values() if series.kind is Kind.GAUGE]
-        found.gauges = dict.fromkeys(gauges, 0.0)
+        found.silence()
         found.closing = True
+
+    def silence(self) -> None:
+        """Every gauge is 0 in the coming flush: whoever repeats the last value repeats that."""
+        for entities in self._families.values():
+            for entity in entities.values():
+                entity.silence()
 
     def drain(self, now: float) -> Batch:
         """All since the last drain, as of `now` (epoch seconds); then begin anew."""
-        interval = now - self._drained_at if self._drained_at is not None else 0.0
+        interval = now - self._drained_at
         self._drained_at = now
         counters: list[tuple[Series, int]] = []
         gauges: list[tuple[Series, float]] = []

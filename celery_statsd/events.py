@@ -13,7 +13,7 @@ import math
 import re
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -68,11 +68,17 @@ OUTCOMES = (
 """The ends of an attempt; each attempt has exactly one."""
 
 
+# What no worker could mean is no event: one absurd number would bend a gauge, a sum, a clock.
+Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e11)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Load = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+
+
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
     """What happened once, as its sender saw it. `clock` is the sender's Lamport clock."""
 
     hostname: str
-    timestamp: float
+    timestamp: Seconds
     pid: int | None = None
     clock: int | None = None
 
@@ -153,10 +159,10 @@ class WorkerEvent(Event, frozen=True, gc=False):
     absent from a heartbeat that somebody asked for by remote control.
     """
 
-    freq: float | None = None
-    active: int | None = None
-    processed: int | None = None
-    loadavg: tuple[float, ...] | None = None
+    freq: Seconds | None = None
+    active: Number | None = None
+    processed: Number | None = None
+    loadavg: tuple[Load, ...] | None = None
 
 
 class Online(WorkerEvent, frozen=True, gc=False, tag="worker-online"):

@@ -90,6 +90,10 @@ class Pipeline:
         self._doubles = Doubles()
         self._grown: Counter[tuple[str, str, str]] = Counter()
 
+    def begin(self, now: float) -> None:
+        """The first interval begins at `now`."""
+        self._aggregator.begin(now)
+
     def feed(self, body: bytes, now: float) -> None:
         """Take in one message's body, come at `now`. Never raises, whatever it holds."""
         decoded = decode(body)
@@ -142,15 +146,19 @@ class Pipeline:
         self._aggregator.count(*key, total - self._grown[key])
         self._grown[key] = total
 
+    def settle(self, now: float) -> None:
+        """Nothing more will come: conclude at once what else would be waited for."""
+        self._measure(self._tracker.settle(now, at_once=True))
+
     def flush(self, now: float, last: bool = False) -> Batch:
-        """All since the last flush. `last`: nothing more will come, so nothing is waited for,
-        and the gauges of what is in flight end at 0."""
+        """All since the last flush. `last`: the farewell, after which nothing more is said, so
+        that no gauge is left standing."""
         self.tick(now)
-        if last:
-            self._measure(self._tracker.settle(now, at_once=True))
-        self._note_in_flight(last)
+        self._note_in_flight()
         self._note_workers(now)
         self._note_ledger()
+        if last:
+            self._aggregator.silence()
         return self._aggregator.drain(now)
 
     @property
@@ -215,12 +223,11 @@ class Pipeline:
         if milliseconds is not None:
             self._aggregator.time(family, entity, metric, milliseconds)
 
-    def _note_in_flight(self, last: bool) -> None:
+    def _note_in_flight(self) -> None:
         totals = dict.fromkeys(Stage, 0)
         for (stage, name), number in self._tracker.in_flight.items():
-            shown = 0 if last else number
-            totals[stage] += shown
-            self._aggregator.gauge("task", name, stage.value, shown)
+            totals[stage] += number
+            self._aggregator.gauge("task", name, stage.value, number)
         for stage, number in totals.items():
             self._aggregator.gauge("cluster", "all", stage.value, number)
 

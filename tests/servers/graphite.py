@@ -1,0 +1,156 @@
+"""Graphite: carbon-cache to write to, graphite-web to read from."""
+
+import json
+import subprocess
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+from tests.servers.process import CACHE, Child, MissingProgramError, answers, free_port, program
+
+HOME = CACHE / "graphite"
+
+CARBON = """\
+[cache]
+CONF_DIR = {folder}/conf
+STORAGE_DIR = {folder}/storage
+LOCAL_DATA_DIR = {folder}/storage/whisper
+LOG_DIR = {folder}/log
+PID_DIR = {folder}
+LINE_RECEIVER_INTERFACE = 127.0.0.1
+LINE_RECEIVER_PORT = {line}
+PICKLE_RECEIVER_INTERFACE = 127.0.0.1
+PICKLE_RECEIVER_PORT = {pickle}
+CACHE_QUERY_INTERFACE = 127.0.0.1
+CACHE_QUERY_PORT = {query}
+MAX_CREATES_PER_MINUTE = inf
+MAX_UPDATES_PER_SECOND = inf
+MAX_CACHE_SIZE = inf
+ENABLE_LOGROTATION = False
+CARBON_METRIC_INTERVAL = 0
+WHISPER_SPARSE_CREATE = True
+WHISPER_FALLOCATE_CREATE = False
+"""
+
+SCHEMAS = "[default]\npattern = .*\nretentions = 1s:30m\n"
+
+SETTINGS = """\
+import inspect
+
+if not hasattr(inspect, "getargspec"):
+    # Gone since Python 3.11; /functions still asks for them.
+    inspect.getargspec = lambda function: inspect.getfullargspec(function)[:4]
+    inspect.formatargspec = lambda arguments, *_: "(%s)" % ", ".join(arguments)
+
+SECRET_KEY = "tests"
+TIME_ZONE = "UTC"
+GRAPHITE_ROOT = {home!r}
+CONF_DIR = {folder!r} + "/conf"
+STORAGE_DIR = {folder!r} + "/storage"
+WHISPER_DIR = STORAGE_DIR + "/whisper"
+STANDARD_DIRS = [WHISPER_DIR]
+LOG_DIR = {folder!r} + "/log"
+# Points Carbon has not written yet are asked for there.
+CARBONLINK_HOSTS = ["127.0.0.1:{query}"]
+STORAGE_FINDERS = ("graphite.finders.standard.StandardFinder",)
+DATABASES = {{
+    "default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": STORAGE_DIR + "/graphite.db"}}
+}}
+CACHES = {{"default": {{"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}}}
+FIND_CACHE_DURATION = DEFAULT_CACHE_DURATION = TAGDB_CACHE_DURATION = 0
+USE_WORKER_POOL = False
+"""
+
+
+class Graphite:
+    """Carbon on `line_port` and `pickle_port`, graphite-web on `url`; one value kept a second."""
+
+    def __init__(self, folder: Path) -> None:
+        if not HOME.is_dir():
+            raise MissingProgramError("Graphite is not installed: run tests/install")
+        self.line_port, self.pickle_port = free_port(), free_port()
+        self._query_port, self._web_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self._web_port}"
+        self._folder = folder
+        self._env = {
+            "GRAPHITE_ROOT": str(HOME),
+            "PYTHONPATH": str(folder / "conf"),
+            "GRAPHITE_SETTINGS_MODULE": "graphite_of_tests",
+            "DJANGO_SETTINGS_MODULE": "graphite.settings",
+            "PYTHONWARNINGS": "ignore",
+        }
+        self._lay_out()
+        self._carbon = self._carbon_cache()
+        self._web = self._graphite_web()
+
+    def render(self, target: str, seconds_back: int = 600) -> dict[str, list[tuple[float, int]]]:
+        """The points of each series that matches: (value, epoch seconds), nulls left out."""
+        answer = self.get("render", target=target, format="json", **{"from": f"-{seconds_back}s"})
+        return {
+            series["target"]: [
+                (value, at) for value, at in series["datapoints"] if value is not None
+            ]
+            for series in answer
+        }
+
+    def totals(self, target: str, seconds_back: int = 600) -> dict[str, float]:
+        """The sum of all points of each series that matches."""
+        found = self.render(target, seconds_back)
+        return {name: sum(value for value, _ in points) for name, points in found.items()}
+
+    def total(self, target: str, seconds_back: int = 600) -> float:
+        """The sum of all points of all series that match."""
+        return sum(self.totals(target, seconds_back).values())
+
+    def get(self, path: str, **query: str) -> Any:
+        """The JSON graphite-web answers at `path`. Raises HTTPError."""
+        address = f"{self.url}/{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            return json.load(answer)
+
+    def __enter__(self) -> Self:
+        self._carbon.start(lambda: answers(self.line_port) and answers(self.pickle_port))
+        self._make_database()
+        self._web.start(lambda: answers(self._web_port))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._web.kill()
+        self._carbon.kill()
+
+    def _carbon_cache(self) -> Child:
+        command = [
+            *(program(HOME / "bin" / "python"), HOME / "bin" / "carbon-cache.py"),
+            *("--nodaemon", "--config", self._folder / "conf" / "carbon.conf", "start"),
+        ]
+        return Child("carbon", command, self._folder, self._env)
+
+    def _graphite_web(self) -> Child:
+        command = [
+            program(HOME / "bin" / "waitress-serve"),
+            *(f"--listen=127.0.0.1:{self._web_port}", "graphite.wsgi:application"),
+        ]
+        return Child("graphite-web", command, self._folder, self._env)
+
+    def _make_database(self) -> None:
+        """The tables graphite-web wants at hand even for a plain render."""
+        subprocess.run(
+            [program(HOME / "bin" / "django-admin"), "migrate", "--run-syncdb", "--verbosity=0"],
+            env=self._web.env,
+            check=True,
+        )
+
+    def _lay_out(self) -> None:
+        for name in ("conf", "log", "storage/whisper"):
+            (self._folder / name).mkdir(parents=True)
+        ports = {"line": self.line_port, "pickle": self.pickle_port, "query": self._query_port}
+        places = {"folder": str(self._folder), "home": str(HOME), **ports}
+        files = {
+            "carbon.conf": CARBON,
+            "storage-schemas.conf": SCHEMAS,
+            "graphite_of_tests.py": SETTINGS,
+        }
+        for name, text in files.items():
+            filled = text.format(**places) if text is not SCHEMAS else text
+            (self._folder / "conf" / name).write_text(filled)

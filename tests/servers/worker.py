@@ -1,0 +1,92 @@
+"""Real Celery workers, and the cluster they make with one broker and one truth file."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.servers.process import REPOSITORY, Child
+from tests.servers.truth import Truth, lines
+
+MODULE = "tests.servers.workload"
+
+
+class Worker(Child):
+    """One worker process with its pool, events on. SIGTERM is Celery's warm shutdown."""
+
+    def __init__(self, name: str, flags: Sequence[str], folder: Path, env: dict[str, str]) -> None:
+        command = [
+            *(sys.executable, "-m", "celery", "-A", MODULE, "worker", "--task-events"),
+            *("--hostname", f"{name}@%h", "--loglevel", "INFO", *flags),
+        ]
+        super().__init__(name, command, folder, env)
+        self.nodename = ""
+        """`name@host`, as events have it, once it is up."""
+
+    def up(self, truth: Path) -> Self:
+        """Start, and return when it consumes, which it writes to `truth`."""
+
+        def consumes() -> bool:
+            rows = [
+                row for row in lines(truth) if row["what"] == "ready" and row["pid"] == self.pid
+            ]
+            self.nodename = rows[0]["worker"] if rows else ""
+            return bool(rows)
+
+        return self.start(consumes, 60)
+
+
+class Cluster:
+    """Workers and clients of the workload on one broker. Left, all its processes are ended."""
+
+    def __init__(self, folder: Path, broker: str) -> None:
+        self.broker = broker
+        self.workers: list[Worker] = []
+        self._folder = folder
+        self._truth = folder / "truth.ndjson"
+        self._env = {
+            "WORKLOAD_BROKER": broker,
+            "WORKLOAD_TRUTH": str(self._truth),
+            "PYTHONPATH": str(REPOSITORY),
+        }
+
+    def worker(self, name: str, pool: str, queues: Sequence[str], concurrency: int = 4) -> Worker:
+        """Start a worker and return it, consuming."""
+        flags = ("--pool", pool, "--concurrency", str(concurrency), "--queues", ",".join(queues))
+        worker = Worker(name, flags, self._folder, self._env)
+        self.workers.append(worker)
+        return worker.up(self._truth)
+
+    def mix(self, rounds: int = 1) -> None:
+        """Have a client publish the mixed workload; return when all of it is over.
+
+        Raises CalledProcessError, its output with it, when it is not over in time.
+        """
+        command = [
+            sys.executable,
+            "-m",
+            "tests.servers.client",
+            str(rounds),
+            str(len(self.workers)),
+        ]
+        env = {**self.workers[0].env, **self._env}
+        subprocess.run(command, env=env, cwd=self._folder, check=True, timeout=120)
+
+    def stop(self) -> None:
+        """Warm shutdown of all workers, at the same time."""
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            worker.stop()
+
+    def truth(self) -> Truth:
+        """What has happened so far."""
+        return Truth.read(self._truth)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.kill()
