@@ -239,6 +239,7 @@ class Tracker:
             elif at_once or now - attempt.arrived >= PROVISIONAL:
                 del self._provisional[attempt]
                 attempt.known |= self._entry(attempt).bit
+                attempt.name = attempt.name or "unknown"  # for good: its gauges stand under it
                 changes += self._tell(attempt)
         return changes
 

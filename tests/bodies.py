@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any, NamedTuple
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 Event = dict[str, Any]
 
-patiently = settings(deadline=None)
-"""For tests with drawn examples: a busy machine is no failure."""
+patiently = settings(deadline=None, phases=set(Phase) - {Phase.explain})
+"""For tests with drawn examples: a busy machine is no failure, a failure is told shortly."""
 
 NOON = 1_700_000_000.0
 """Epoch seconds: when the streams of the tests begin, a multiple of 100."""

@@ -159,10 +159,12 @@ def milliseconds(value: float | None) -> str:
 
 
 def vitals(figures: Figures) -> Iterator[str]:
-    """The head line's parts."""
+    """The state of the parts, in words."""
     yield f"{figures.workers} worker up" if figures.workers else "no worker up"
     yield f"{figures.events_rate:.0f} events/s"
-    yield f"{figures.datagrams} datagrams, {figures.bad} bad lines"
+    yield f"{figures.datagrams} datagrams"
+    if figures.bad:
+        yield f"{figures.bad} bad lines"
     if figures.cpu is not None:
         yield f"agent {figures.cpu:.1f}% cpu"
-    yield f"process {figures.rss_bytes / 1e6:.0f} MB"
+    yield f"this process {figures.rss_bytes / 1e6:.0f} MB"

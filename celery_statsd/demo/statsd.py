@@ -19,7 +19,7 @@ BUFFER = 1 << 22
 """Bytes the kernel is asked to keep while nobody reads."""
 
 _LARGEST = 65_535  # bytes of a datagram
-_WAKE = 0.1  # seconds between two looks at whether to end
+_WAKE = 0.05  # seconds between two looks at whether to end
 
 
 @dataclass(frozen=True, slots=True)

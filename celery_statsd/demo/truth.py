@@ -44,6 +44,12 @@ class Truth:
         with self._changed:
             return {task: dict(counts) for task, counts in self._counts.items()}
 
+    @property
+    def unfinished(self) -> int:
+        """How much of what was sent has not come to its end."""
+        with self._changed:
+            return self._held.total() + sum(map(_waiting, self._counts.values()))
+
     def wait_until_done(self, timeout: float) -> bool:
         """Whether, within `timeout` seconds, all that was sent came to its end.
 
@@ -54,10 +60,7 @@ class Truth:
 
     def _done(self) -> bool:
         # A retry is sent before its attempt ends, so there is no moment when neither is open.
-        return not self._held.total() and all(
-            counts["sent"] == counts["received"] + counts["on_arrival"]
-            for counts in self._counts.values()
-        )
+        return not self._held and not any(map(_waiting, self._counts.values()))
 
     def _published(self, sender: str, **_: Any) -> None:
         self._add(sender, "sent")
@@ -88,3 +91,8 @@ class Truth:
                 if not self._held[uuid]:
                     del self._held[uuid]
             self._changed.notify_all()
+
+
+def _waiting(counts: Mapping[str, int]) -> int:
+    """Publications no worker has taken; for a moment it may be one less than that."""
+    return counts["sent"] - counts["received"] - counts["on_arrival"]

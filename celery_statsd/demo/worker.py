@@ -10,7 +10,7 @@ from celery import Celery
 
 HOSTNAME = "worker1@shop"
 
-START_WITHIN = 10.0
+START_WITHIN = 5.0
 """Seconds."""
 
 STOP_WITHIN = 3.0

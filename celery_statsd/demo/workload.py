@@ -84,7 +84,7 @@ JOBS = (
         (Every(8, ConnectionDropped), Every(31, ConnectionDropped, 3)),
     ),
     Job(
-        "shop.tasks.charge_card", 3.0, 0.08, 0.3,
+        "shop.tasks.bill_card", 3.0, 0.08, 0.3,
         (Every(7, CardDeclined), Every(11, GatewayTimeout, 2)),
     ),
     Job("shop.tasks.remind", 2.0, 0.01, 0.04, delay=1.2, recalled_nth=4, dead_nth=9),
@@ -176,5 +176,3 @@ def _options(job: Job, number: int) -> dict[str, float]:
 def _is_nth(number: int, nth: int) -> bool:
     """Whether `number` is one of each `nth`: one in the middle, so that not all come at once."""
     return bool(nth) and number % nth == nth // 2
-
-

@@ -44,8 +44,9 @@ _TICK = 1.0  # seconds: the longest wait between two looks at the heartbeats
 _CONSUMER = "celery-statsd"
 _OURS = ("host", "userid", "password", "virtual_host", "ssl", "heartbeat", "connect_timeout")
 
-# What py-amqp raises when the connection or the channel is gone, and when a frame makes no sense.
-_GONE = (AMQPError, OSError, ValueError, struct.error)
+# What py-amqp raises when the connection or the channel is gone; the others when a frame makes no
+# sense, among them headers nested too deeply.
+_GONE = (AMQPError, OSError, ValueError, LookupError, struct.error, RecursionError)
 
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (AccessRefused, "access refused"),
@@ -154,18 +155,17 @@ class AmqpSource(Source):
         self._poll.register(self._socket, select.POLLIN)
 
     def _declare_exchange(self, name: str) -> None:
-        # Passively first: a user who may only read has no right to declare. Each on a channel of
-        # its own, for a refusal ends the channel.
+        # Passively first: a user who may only read has no right to declare.
+        self._channel = self._link.channel()
         try:
-            with self._link.channel() as channel:
-                channel.exchange_declare(name, "topic", passive=True)
+            self._channel.exchange_declare(name, "topic", passive=True)
         except NotFound:
-            with self._link.channel() as channel:
-                # As Celery declares it (celery.events.event); anything else would be a 406.
-                channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
+            self._channel = self._link.channel()  # the refusal ended the first
+            # As Celery declares it (celery.events.event); anything else would be a 406.
+            self._channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
 
     def _consume(self, queue: EventQueue) -> None:
-        self._channel = channel = self._link.channel()
+        channel = self._channel
         channel.auto_decode = False  # bodies stay bytes
         channel.queue_declare(
             queue.name,

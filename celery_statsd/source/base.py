@@ -64,7 +64,7 @@ class Broker:
     event_queue_prefix: str = "celeryev"
 
     def __post_init__(self) -> None:
-        if self.urls[0].startswith(TLS_SCHEMES):
+        if any(url.startswith(TLS_SCHEMES) for url in self.urls):
             object.__setattr__(self, "tls", replace(self.tls, on=True))
 
 

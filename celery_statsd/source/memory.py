@@ -37,9 +37,10 @@ class KombuSource(Source):
         self._broker = broker
         self._url = broker.urls[0]
         self._urls = itertools.cycle(broker.urls)
-        self._kombu: Any = None
-        self._queue: Any = None
+        self._transport: Any = None
+        self._link: Any = None
         self._channel: Any = None
+        self._queue: Any = None
         self._taken: list[Message] = []
         self._gone: tuple[type[BaseException], ...] = (KombuError, OSError)
 
@@ -54,21 +55,22 @@ class KombuSource(Source):
         self._url = next(self._urls)
         self._taken = []
         transport = parse_url(self._url)["transport"]
-        self._kombu = Connection(  # type: ignore[no-untyped-call]
+        connection = Connection(  # type: ignore[no-untyped-call]
             self._url,
             connect_timeout=_ANSWER_WITHIN,
             transport_options=_options(transport, self._broker.transport_options),
         )
-        self._gone = (KombuError, OSError, *_errors_of(self._kombu))
+        self._gone = (KombuError, OSError, *_errors_of(connection))
         with self._told():
+            self._transport = connection.transport
             # Not connection.channel(): that sleeps and tries a second time.
-            link = self._kombu.transport.establish_connection()
-            self._channel = self._kombu.transport.create_channel(link)
+            self._link = self._transport.establish_connection()
+            self._channel = self._transport.create_channel(self._link)
             self._consume()
 
     def _consume(self) -> None:
         broker = self._broker
-        kind = _KINDS.get(self._kombu.transport.driver_type, "topic")
+        kind = _KINDS.get(self._transport.driver_type, "topic")
         self._queue = Queue(  # type: ignore[no-untyped-call]
             f"{broker.event_queue_prefix}.statsd.{uuid.uuid4()}",
             Exchange(broker.event_exchange, kind, durable=True),  # type: ignore[no-untyped-call]
@@ -94,17 +96,15 @@ class KombuSource(Source):
 
     def _read(self, timeout: float) -> Sequence[Message]:
         with self._told(), suppress(TimeoutError):
-            self._kombu.transport.drain_events(self._kombu.transport, timeout=timeout)
+            self._transport.drain_events(self._link, timeout=timeout)
             while len(self._taken) < MOST:
-                self._kombu.transport.drain_events(self._kombu.transport, timeout=0)
+                self._transport.drain_events(self._link, timeout=0)
         messages, self._taken = self._taken, []
         return messages
 
     def _drop(self) -> None:
-        kombu, self._kombu = self._kombu, None
-        if kombu is not None:
-            with suppress(*self._gone):
-                kombu.collect()
+        # No transport has a way to close without a word; what nobody holds is closed by Python.
+        self._transport = self._link = self._channel = self._queue = None
 
     def _leave(self) -> None:
         """Take the queue along: most of these brokers would fill it for ever."""

@@ -141,6 +141,42 @@ def test_both_statsds_sum_up_in_graphite(
         wait_until(lambda total=flushed: graphite.total(path) == total, 10, f"{flushed} counted")
 
 
+SESSION = """
+import pathlib, time
+
+def test_it(redis_server, {fixture}):
+    pathlib.Path("port").write_text(str(redis_server.port))
+    {body}
+"""
+
+
+def session(folder: Path, body: str, fixture: str = "tmp_path", **env: str) -> Child:
+    """A pytest session of its own with one test, which asks for a Redis and then does `body`."""
+    (folder / "test_it.py").write_text(SESSION.format(body=body, fixture=fixture))
+    (folder / "pytest.ini").write_text("[pytest]")
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-rs", "test_it.py"]
+    return Child("session", command, folder, {"PYTHONPATH": str(process.REPOSITORY), **env})
+
+
+@pytest.mark.parametrize("body", ["assert False", "import os, signal; os.kill(os.getpid(), 15)"])
+def test_no_server_outlives_its_session(tmp_path: Path, body: str) -> None:
+    """Neither when a test fails nor when the session is ended by SIGTERM."""
+    child = session(tmp_path, f"{body}; time.sleep(60)")
+    with pytest.raises(StartError, match=r"ended with (1|143)\n"):
+        child.start(lambda: False)
+    assert not answers(int((tmp_path / "port").read_text()))
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
+def test_what_is_not_installed_fails_only_in_ci(tmp_path: Path, ci: str, outcome: str) -> None:
+    """At home the test is skipped; where CI is set a missing install is no excuse."""
+    child = session(tmp_path, "pass", "graphite", CELERY_STATSD_TEST_CACHE=str(tmp_path), CI=ci)
+    with pytest.raises(StartError) as ended:
+        child.start(lambda: False)
+    assert outcome in str(ended.value)
+    assert "Graphite is not installed: run tests/install" in str(ended.value)
+
+
 def test_truth_leaves_a_half_written_line_for_later(tmp_path: Path) -> None:
     """Reading while others write sees whole lines only."""
     path = tmp_path / "truth"

@@ -75,6 +75,7 @@ def uuids(messages: Sequence[Message]) -> list[str]:
 def decoded(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
     """All events in `messages`."""
     for message in messages:
+        assert isinstance(message.body, bytes)
         body = json.loads(message.body)
         yield from body if isinstance(body, list) else [body]
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,7 +170,7 @@ def test_a_connection_closed_by_the_broker_is_opened_again(rabbitmq: RabbitMQ, u
 
 def test_what_came_before_the_end_is_not_lost(rabbitmq: RabbitMQ, url: str) -> None:
     """Events delivered before the broker closed are read first, then the loss is told."""
-    with listening(Broker((url,))) as (source, _):
+    with listening(Broker((url,))) as (source, log):
         send(url, names(20))
         wait_until(lambda: queues(rabbitmq, url, "messages_unacknowledged") == [["20"]], 5, "sent")
         rabbitmq.ctl("close_all_connections", "--vhost", vhost(url), "maintenance")
@@ -177,6 +178,7 @@ def test_what_came_before_the_end_is_not_lost(rabbitmq: RabbitMQ, url: str) -> N
         assert source.connected
         source.ack()
         lost(source, 5)
+    assert "maintenance" in log.getvalue()
 
 
 def test_a_deleted_queue_is_declared_anew(rabbitmq: RabbitMQ, url: str) -> None:
@@ -325,15 +327,27 @@ def test_odd_messages_are_messages(url: str) -> None:
     ]
 
 
-def test_a_frame_nobody_can_read_does_not_end_the_agent(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """py-amqp fails on text that is no UTF-8: told as a loss, and the stream goes on anew."""
+def deep(levels: int) -> bytes:
+    """The properties of a message whose header tables lie in each other, on the wire."""
+    table = b""
+    for _ in range(levels):
+        table = b"\x01aF" + struct.pack(">I", len(table)) + table
+    return struct.pack(">HI", 0x2000, len(table)) + table
+
+
+NOT_UTF8 = struct.pack(">HB", 0x0080, 1) + b"\xff"  # as message_id
+
+
+@pytest.mark.parametrize("properties", [NOT_UTF8, deep(5000)], ids=["no UTF-8", "deep"])
+def test_a_frame_nobody_can_read_does_not_end_the_agent(url: str, properties: bytes) -> None:
+    """What py-amqp fails on is told as a loss, and the stream goes on anew."""
+
+    class Hostile(amqp.Message):
+        def _serialize_properties(self) -> bytes:
+            return properties
+
     with listening(Broker((url,))) as (source, log), channel(url) as plain:
-        hostile = amqp.Message(b"x", message_id="qqqq")
-        serialized = hostile._serialize_properties().replace(b"qqqq", b"\xff\xff\xff\xff")
-        monkeypatch.setattr(hostile, "_serialize_properties", lambda: serialized, raising=False)
-        plain.basic_publish(hostile, "celeryev", "any.key")
+        plain.basic_publish(Hostile(b"x"), "celeryev", "any.key")
         lost(source, 5)
         back(source, 5)
         send(url, ["after"])

@@ -1,5 +1,6 @@
 """The plain kombu source: memory:// in one process, filesystem:// for the rest."""
 
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -69,6 +70,23 @@ def test_silence_takes_the_time_that_was_given(exchange: str) -> None:
         start = time.monotonic()
         assert source.read(0.2) == []
         assert 0.2 <= time.monotonic() - start < 0.5
+
+
+def test_an_event_is_heard_soon(exchange: str) -> None:
+    """A read that waits returns shortly after an event was sent: memory is looked at often."""
+    with listening(Broker((MEMORY,), event_exchange=exchange)) as (source, _):
+        sent: list[float] = []
+
+        def later() -> None:
+            sent.append(time.monotonic())
+            send(MEMORY, ["a"], exchange=exchange)
+
+        timer = threading.Timer(0.1, later)
+        timer.start()
+        assert uuids(source.read(5)) == ["a"]
+        heard = time.monotonic()
+        timer.join()
+    assert heard - sent[0] < 0.5
 
 
 def test_nothing_is_left_behind(exchange: str) -> None:

@@ -1,0 +1,1 @@
+"""The demo, and its parts on real sockets and in real terminals."""
