@@ -30,11 +30,11 @@ $(VENV)/bin/python:
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@$(BIN)/pip install -qq --disable-pip-version-check -e '.[demo]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	@$(BIN)/pip install -qq --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/.demo
 
 readme: $(VENV)/.test

@@ -10,7 +10,12 @@ One lock: the pipeline's. It is held while messages are fed and while a batch is
 
 `stop` ends listening first (what the broker has already handed over is still taken in), then
 flushes once more with the farewell, then lets each outlet finish, and closes the sinks: in this
-order, because each later part lives on what the earlier one hands it.
+order, because each later part lives on what the earlier one hands it. The broker is left
+meanwhile: it has nothing more to give, and may be slow to say goodbye.
+
+A fault of our own: in feeding one message it costs that message, counted and logged; in a sink it
+costs a batch of that sink, counted and logged; anywhere else `run` says farewell and raises it,
+for an agent that lives and tells nothing is worse than one that is started anew.
 """
 
 import os
@@ -21,9 +26,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Self
 
-from celery_statsd.errors import SinkDown
+from celery_statsd.errors import BadEvent, SinkDown
 from celery_statsd.keys import Settings
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch
@@ -40,8 +47,15 @@ IDLE = 0.5
 TICK = 1.0
 """Seconds between two ticks of the pipeline."""
 
+NAP = 3.0
+"""Seconds: after a longer time without a look at the source (suspended, starved of processor
+time, the clock set) the workers' silence was ours."""
+
 LAST_WORDS = 2.0
 """Seconds in which a stopping agent takes in what the broker has already handed over."""
+
+FAREWELL = 5.0
+"""Seconds all outlets together have, at the stop, to send what is left."""
 
 MAILBOX = 60
 """Batches an outlet may be behind; past it the oldest are given up, and counted."""
@@ -51,33 +65,47 @@ UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "binary", ""})
 
 
 class Outlet(threading.Thread):
-    """A sink with a thread and a mailbox of its own."""
+    """A sink with a thread and a mailbox of its own.
+
+    `given_up` counts the values of the batches it never sent: those the mailbox had no room for,
+    and those a fault has cost.
+    """
 
     def __init__(self, sink: Sink, log: Log) -> None:
         super().__init__(name=f"outlet {sink.address.text}", daemon=True)
         self.sink = sink
+        self.given_up = 0
         self._mailbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._trouble = Trouble(log, "sink_down", "sink_back", sink=sink.address.text)
-        self._log = log
+        self._late = Trouble(log, "sink_behind", "sink_in_time", sink=sink.address.text)
+
+    @property
+    def waiting(self) -> int:
+        """How many batches it is behind."""
+        return self._mailbox.qsize()
 
     def put(self, batch: Batch) -> None:
         """Leave `batch` to be sent. Never waits."""
-        if self._mailbox.qsize() >= MAILBOX:
-            given_up = self._mailbox.get()
-            if given_up is not None:
-                self.sink.tally.dropped += len(given_up.counters) + len(given_up.timers)
+        if self.waiting >= MAILBOX:
+            with suppress(queue.Empty):
+                self.given_up += _values(self._mailbox.get_nowait())
+            self._late.tell(time.monotonic(), SinkDown(f"{MAILBOX} flushes wait to be sent"))
+        elif not self.waiting:
+            self._late.over(time.monotonic())
         self._mailbox.put(batch)
 
-    def finish(self, timeout: float) -> None:
-        """Send what is left, close the sink, end; wait for it up to `timeout` seconds."""
+    def finish(self) -> None:
+        """Send what is left, close the sink, end. Does not wait for it."""
         self._mailbox.put(None)
-        self.join(timeout)
 
     def run(self) -> None:
         """Send batch after batch, whatever happens to each."""
         while (batch := self._mailbox.get()) is not None:
             self._send(batch)
-        self.sink.close()
+        try:
+            self.sink.close()
+        except Exception as error:
+            self._trouble.tell(time.monotonic(), error)
 
     def _send(self, batch: Batch) -> None:
         try:
@@ -86,7 +114,8 @@ class Outlet(threading.Thread):
             self._trouble.tell(time.monotonic(), error)
         except Exception as error:  # a fault of ours must not silence the sink for ever
             self.sink.tally.errors += 1
-            self._log.error("sink_failed", sink=self.sink.address.text, error=repr(error))
+            self.given_up += _values(batch)
+            self._trouble.tell(time.monotonic(), error)
         else:
             self._trouble.over(time.monotonic())
 
@@ -94,7 +123,8 @@ class Outlet(threading.Thread):
 class Agent:
     """One source, one pipeline, any number of sinks.
 
-    `host` and `alias` are the entities of its own and of its broker's vitals.
+    `host` and `alias` are the entities of its own and of its broker's vitals; `flush_interval`
+    is in seconds.
     """
 
     def __init__(  # noqa: PLR0913
@@ -117,8 +147,12 @@ class Agent:
         self._interval = flush_interval
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._flusher = threading.Thread(target=self._flush_on_time, name="flush", daemon=True)
+        self._flusher = threading.Thread(target=self._keep_flushing, name="flush", daemon=True)
+        self._fault: Exception | None = None
+        self._refused = Trouble(log, "message_refused", cure="set event_serializer to 'json'")
+        self._faulty = Trouble(log, "message_failed")
         self._began = time.monotonic()
+        self._looked_at = 0.0
         self._tick_at = 0.0
         self._flush_took: float | None = None
 
@@ -136,36 +170,62 @@ class Agent:
         )
 
     def run(self) -> None:
-        """Listen until `stop` is called; then stop in order."""
+        """Listen until `stop` is called; then stop in order. Raises faults of our own only."""
+        self._start()
+        try:
+            while not self._stopping.is_set():
+                self._listen(IDLE)
+            self._take_last_words()
+        finally:
+            self.stop()
+            self._flusher.join()
+            self._leave()
+        if self._fault:
+            raise self._fault
+
+    def stop(self) -> None:
+        """Ask `run` to end. May be called from a signal handler or another thread."""
+        self._stopping.set()
+
+    def _start(self) -> None:
         self._pipeline.begin(time.time())
         for outlet in self._outlets:
             outlet.start()
         self._flusher.start()
         sinks = " ".join(outlet.sink.address.text for outlet in self._outlets)
         self._log.info("agent_started", broker=self._source.place, sinks=sinks)
-        while not self._stopping.is_set():
-            self._listen(IDLE)
-        self._take_last_words()
-        self._flusher.join()
-        self._hand_over(last=True)
+
+    def _leave(self) -> None:
+        try:
+            self._hand_over(last=True)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Let the outlets finish and leave the broker, at the same time."""
+        deadline = time.monotonic() + FAREWELL
         for outlet in self._outlets:
-            outlet.finish(timeout=10.0)
+            outlet.finish()
+        self._source.close()
+        for outlet in self._outlets:
+            outlet.join(max(0.0, deadline - time.monotonic()))
+            if outlet.is_alive():
+                sink, waiting = outlet.sink.address.text, outlet.waiting
+                self._log.warning("sink_abandoned", sink=sink, flushes_waiting=waiting)
         ledger = self._pipeline.ledger
         self._log.info("agent_stopped", events=ledger.events, counted=ledger.counted)
 
-    def stop(self) -> None:
-        """Ask `run` to end. May be called from a signal handler or another thread."""
-        self._stopping.set()
-
     def _listen(self, timeout: float) -> int:
         """Take in what is at hand; how many messages it was."""
+        connected = self._source.connected
         messages = self._source.read(timeout)
         now = time.time()
         with self._lock:
             for message in messages:
                 self._take(message, now)
-            if not self._source.connected:
-                self._pipeline.deaf(now)
+            # An attempt to connect may have taken its time: what counts is before and after.
+            self._excuse_silence(now, connected and self._source.connected)
+            self._looked_at = now
             if not self._tick_at <= now < self._tick_at + TICK:
                 self._pipeline.tick(now)
                 self._tick_at = now
@@ -173,39 +233,70 @@ class Agent:
             self._source.ack()
         return len(messages)
 
+    def _excuse_silence(self, now: float, connected: bool) -> None:
+        """Nobody is taken for dead because we did not listen."""
+        if not connected or not 0.0 <= now - self._looked_at < NAP:
+            self._pipeline.deaf(now)
+
     def _take(self, message: Message, now: float) -> None:
-        if message.content_type not in JSON:
-            self._pipeline.refuse("content_type")
-        elif message.content_encoding.lower() not in UTF8:
-            self._pipeline.refuse("content_encoding")
-        else:
+        reason = refusal_of(message)
+        if reason:
+            self._pipeline.refuse(reason)
+            told = BadEvent(f"{reason} {getattr(message, reason)[:60]!r}")
+            self._refused.tell(time.monotonic(), told)
+            return
+        try:
             self._pipeline.feed(message.body, now)
+        except Exception as error:  # a fault of ours: the next message may be better
+            self._pipeline.refuse("fault")
+            self._faulty.tell(time.monotonic(), error)
 
     def _take_last_words(self) -> None:
         deadline = time.monotonic() + LAST_WORDS
         while self._source.connected and time.monotonic() < deadline:
             if not self._listen(0.0):
                 break
-        self._source.close()
+
+    def _keep_flushing(self) -> None:
+        try:
+            self._flush_on_time()
+        except Exception as error:
+            self._fault = error
+            self.stop()
 
     def _flush_on_time(self) -> None:
-        while not self._stopping.is_set():
+        # The first whole interval: the beat before it has the farewell of an agent that was here
+        # a moment ago, and Graphite keeps one value for each beat.
+        due = beat_after(time.time() + self._interval, self._interval)
+        while not self._stopping.wait(max(0.0, due - time.time())):
             now = time.time()
-            due = (now // self._interval + 1) * self._interval
-            if not self._stopping.wait(due - now):
-                self._hand_over(last=False)
+            if due <= now:
+                self._hand_over()
+            if not now < due <= now + 2 * self._interval:  # done; or the clock was set back
+                due = beat_after(now, self._interval)
 
-    def _hand_over(self, last: bool) -> None:
+    def _hand_over(self, last: bool = False) -> None:
         """Drain a batch and leave it with every outlet."""
-        began = time.perf_counter()
         with self._lock:
+            began = time.perf_counter()
             self._note_vitals()
-            if last:
-                self._pipeline.settle(time.time())
-            batch = self._pipeline.flush(time.time(), last)
-        self._flush_took = time.perf_counter() - began
+            batch = self._farewell() if last else self._drained()
+            self._flush_took = time.perf_counter() - began
         for outlet in self._outlets:
             outlet.put(batch)
+
+    def _drained(self) -> Batch:
+        now = time.time()
+        self._excuse_silence(now, self._source.connected)
+        return self._pipeline.flush(now)
+
+    def _farewell(self) -> Batch:
+        """The last batch, for the beat that is not over yet: the last one's value is written."""
+        now = time.time()
+        self._excuse_silence(now, self._source.connected)
+        self._pipeline.settle(now)
+        batch = self._pipeline.flush(now, last=True)
+        return replace(batch, time=beat_after(now, self._interval))
 
     def _note_vitals(self) -> None:
         """What the agent knows of itself and of its broker."""
@@ -213,6 +304,8 @@ class Agent:
         tallies = [outlet.sink.tally for outlet in self._outlets]
         for part in ("errors", "dropped", "packets", "bytes"):
             total = sum(getattr(tally, part) for tally in tallies)
+            if part == "dropped":
+                total += sum(outlet.given_up for outlet in self._outlets)
             pipeline.grow("agent", host, f"sink_{part}", total)
         pipeline.note("agent", host, "rss_bytes", resident_bytes())
         pipeline.note("agent", host, "cpu_ms", time.process_time() * 1000.0)
@@ -261,6 +354,23 @@ def broker_of(settings: Settings) -> Broker:
         event_exchange=settings.event_exchange,
         event_queue_prefix=settings.event_queue_prefix,
     )
+
+
+def refusal_of(message: Message) -> str:
+    """Why `message` is not even tried, by the name of the field that says so; "" when it is."""
+    if message.content_type.partition(";")[0].strip().lower() not in JSON:
+        return "content_type"
+    return "" if message.content_encoding.lower() in UTF8 else "content_encoding"
+
+
+def beat_after(now: float, interval: float) -> float:
+    """The first multiple of `interval` after `now`, both in seconds."""
+    beat = (now // interval + 1) * interval
+    return beat if beat > now else beat + interval  # tenths of a second are no exact numbers
+
+
+def _values(batch: Batch | None) -> int:
+    return len(batch.counters) + len(batch.gauges) + len(batch.timers) if batch else 0
 
 
 def resident_bytes() -> int:

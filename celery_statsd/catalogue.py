@@ -4,18 +4,18 @@ import json
 from collections.abc import Iterator
 
 from celery_statsd.rules import CATALOGUE, FAMILIES
-from celery_statsd.rules.base import Rule
 
 HEAD = ("metric", "kind", "unit", "families", "meaning")
 
 
 def rows() -> Iterator[tuple[str, str, str, str, str]]:
     """One row a metric, in the catalogue's order; rules of one name and meaning are one row."""
-    merged: dict[tuple[str, str, str, str], Rule] = {}
+    merged: dict[tuple[str, str, str, str], dict[str, None]] = {}
     for rule in CATALOGUE:
-        merged.setdefault((rule.metric, rule.kind.value, rule.unit, rule.help), rule)
-    for (metric, kind, unit, text), rule in merged.items():
-        yield metric, kind, unit, " ".join(rule.families), text
+        families = merged.setdefault((rule.metric, rule.kind.value, rule.unit, rule.help), {})
+        families.update(dict.fromkeys(rule.families))
+    for (metric, kind, unit, text), families in merged.items():
+        yield metric, kind, unit, " ".join(families), text
 
 
 def as_table() -> str:
@@ -29,8 +29,9 @@ def as_table() -> str:
 
 
 def as_json() -> str:
-    """A list of objects."""
-    return json.dumps([dict(zip(HEAD, row, strict=True)) for row in rows()], indent=1)
+    """A list of objects; `families` is a list."""
+    table = [dict(zip(HEAD, row, strict=True)) for row in rows()]
+    return json.dumps([{**row, "families": row["families"].split()} for row in table], indent=1)
 
 
 def as_markdown() -> str:

@@ -15,6 +15,9 @@ BACKLOG = 5.0
 GENERATION = 300.0
 """Seconds: a lag is remembered for one to two of these."""
 
+MOST_HOSTS = 10_000
+"""A generation ends when it knows so many."""
+
 
 class Clocks:
     """The smallest lags of late, by host, in seconds."""
@@ -30,7 +33,7 @@ class Clocks:
         known = self._young.get(host)
         if known is None or lag < known:
             self._young[host] = lag
-        if arrival >= self._turn_at:
+        if arrival >= self._turn_at or len(self._young) > MOST_HOSTS:
             self._old, self._young = self._young, {}
             self._turn_at = arrival + GENERATION
 

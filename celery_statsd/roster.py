@@ -151,6 +151,7 @@ class Roster:
         self._ceiling = ceiling
         self._lives: dict[tuple[str, int | None], Life] = {}
         self._names: dict[str, Life] = {}
+        self._closed: list[str] = []
         self._listening_since = 0.0
 
     def __iter__(self) -> Iterator[Life]:
@@ -171,6 +172,8 @@ class Roster:
             reborn = self._lives[event.hostname, event.pid] = Life(event)
             told = self._replace(life, reborn, now)
             life = reborn
+        if life.gone_at is None:
+            self._names.setdefault(life.hostname, life)
         life.seen_at = now
         self.clocks.observe(life.host, event.timestamp, now)
         return life, told
@@ -208,12 +211,14 @@ class Roster:
         done = [
             key
             for key, life in self._lives.items()
-            if life.gone_at is not None and self._names.get(life.hostname) is not life
-            if not life.reserved and not life.running and now - life.gone_at > KEPT_AFTER
+            if self._names.get(life.hostname) is not life
+            if not life.reserved and not life.running
+            if now - (life.gone_at or life.seen_at) > KEPT_AFTER
         ]
         for key in done:
             del self._lives[key]
-        return names
+        closed, self._closed = self._closed, []
+        return names + [name for name in closed if name not in self._names]
 
     def _miss(self, life: Life, lost: int) -> Change:
         self.lost += lost
@@ -222,6 +227,7 @@ class Roster:
     def _appear(self, event: Event, now: float) -> tuple[Life, list[Change]]:
         """A process not heard of before: the name's first, its next, or (late) an earlier one."""
         life = Life(event)
+        life.seen_at = now
         present = self._names.get(event.hostname)
         self._lives[event.hostname, event.pid] = life
         if present is None:
@@ -232,7 +238,7 @@ class Roster:
         else:
             told = self._replace(present, life, now)
         if len(self._lives) > self._ceiling:
-            self._forget(next(iter(self._lives)), now)
+            self._forget(min(self._lives, key=lambda key: self._lives[key].seen_at), now)
         return life, told
 
     def _born_again(self, life: Life, event: Event) -> bool:
@@ -256,6 +262,9 @@ class Roster:
         life = self._lives.pop(key)
         life.gone_at = life.gone_at or now
         self.forgotten += 1
+        if self._names.get(life.hostname) is life:
+            del self._names[life.hostname]
+            self._closed.append(life.hostname)
 
     def _live_on(self, life: Life, event: WorkerEvent) -> None:
         """A heartbeat or a greeting: whatever was thought of the life, it is there."""
@@ -264,6 +273,7 @@ class Roster:
         if life.state is State.DOWN and not isinstance(event, Online):
             life.quiet = True
         life.farewell_at = life.gone_at = None
+        self._names.setdefault(life.hostname, life)
         if life.beat_at is not None:
             life.state = State.UP
 

@@ -46,6 +46,9 @@ SECOND_ENDS = {
 LATE_SENDING = 1.0
 """Seconds a sending may be stamped after the receipt of what it sent: it is published later."""
 
+LONGEST_HISTORY = 100
+"""Attempts of one task that are remembered: some are retried for years."""
+
 RECEIPT = Moment.RECEIVED.bit | Moment.ON_ARRIVAL.bit | Moment.FOUND.bit
 ENDED = sum(outcome.bit for outcome in OUTCOMES)
 CONCLUDED = Moment.RETURNED.bit | Moment.UNREPORTED.bit | Moment.LOST.bit
@@ -200,6 +203,16 @@ class Task:
         return all(attempt.over for attempt in self.attempts) and all(
             sending.taken for sending in self.sendings
         )
+
+    def trim(self) -> None:
+        """Forget the oldest of what is over when there is too much of it."""
+        half = LONGEST_HISTORY // 2
+        if len(self.attempts) > LONGEST_HISTORY:
+            old, young = self.attempts[:-half], self.attempts[-half:]
+            self.attempts = [a for a in old if not (a.over and a.known & RECEIPT)] + young
+        if len(self.sendings) > LONGEST_HISTORY:
+            waiting = [sending for sending in self.sendings[:-half] if not sending.taken]
+            self.sendings = waiting + self.sendings[-half:]
 
     def tells_again(self, event: TaskEvent, life: Life) -> bool:
         """Whether `event` only says once more how an attempt of this process ended."""

@@ -41,6 +41,9 @@ EXPIRY_GRACE = 5.0
 OVERTAKEN = 60.0
 """Seconds: a sending so much older than one that its queue has already delivered is not waiting."""
 
+MOST_NAMES = 10_000
+"""Task names: past so many, those are dropped of which nothing waits or runs."""
+
 LONGEST_MEMORY = 20_000
 """Tasks: as many of those that ended last are remembered, for late sendings and second ends."""
 
@@ -51,8 +54,8 @@ ORDER = (Moment.TRACED, Moment.RECEIVED, Moment.ON_ARRIVAL, Moment.FOUND, Moment
 class Tracker:
     """The attempts of all tasks seen of late, and how many of them wait and run.
 
-    `in_flight` counts by stage and task name (a name once seen stays, at 0); `totals` counts the
-    moments told; `forgotten` the tasks that the ceiling cost, `unmatched` the attempts whose
+    `in_flight` counts by stage and task name (a name once seen stays, at 0, as long as there are
+    not too many); `totals` counts the moments told; `forgotten` the tasks that the ceiling cost, `unmatched` the attempts whose
     task was never seen before. `lost_after` and `unreported_after` are in seconds.
     """
 
@@ -131,6 +134,8 @@ class Tracker:
                     changes += self._conclude(attempt, moment)
         while len(self._live) > self._ceiling:
             changes += self._forget(next(iter(self._live.values())))
+        if len(self.in_flight) > MOST_NAMES * len(Stage):
+            self.in_flight = +self.in_flight
         return changes
 
     def _recall(self, uuid: str) -> Task:
@@ -142,6 +147,7 @@ class Tracker:
 
     def _keep(self, task: Task) -> None:
         """Put a task where it belongs: among the living or, when it is over, the past."""
+        task.trim()
         if not task.over:
             return
         self._live.pop(task.uuid, None)
@@ -215,6 +221,8 @@ class Tracker:
         else:
             self.in_flight[Stage.QUEUED, sending.name] -= 1
             del waiting[sending]
+        if not waiting:
+            del self._waiting[sending.queue]
 
     def _give_up(self, sending: Sending, moment: Moment) -> Change:
         """`sending` does not wait any more, though nobody has told of its receipt."""
@@ -225,11 +233,14 @@ class Tracker:
 
     def _overtake(self) -> list[Change]:
         """Give up the sendings that their queue has left behind."""
-        return [
+        changes = [
             self._give_up(sending, Moment.UNSEEN)
             for queue, delivered in self._delivered.items()
             for sending in _left_behind(self._waiting.get(queue, {}), delivered - OVERTAKEN)
         ]
+        if len(self._delivered) > len(self._waiting):
+            self._delivered = {q: at for q, at in self._delivered.items() if q in self._waiting}
+        return changes
 
     def _settle_receipts(self, now: float, at_once: bool) -> list[Change]:
         changes: list[Change] = []

@@ -6,61 +6,124 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from celery_statsd.errors import ConfigError
 from celery_statsd.source.base import Message, Source
 
 SHOWN = ("name", "queue", "retries", "eta", "runtime", "exception", "active", "processed")
 """What a line shows of an event besides its time, type, sender and task, where it has it."""
 
+LONGEST = 200
+"""Characters shown of one value: an exception's text may be a page."""
+
+IDLE = 0.5
+"""Seconds it waits for a message before it looks whether it shall go on."""
+
+NO_TIME = "--:--:--.---"
+
 
 class Watch:
-    """Looks at a source. `whole`: JSON lines with the recorder's fields, else short lines."""
+    """Looks at a source. `whole`: JSON lines with the recorder's fields, else short lines.
 
-    def __init__(self, source: Source, whole: bool) -> None:
+    `patience` are the seconds in which the broker has to answer at first, if more than one
+    attempt is to be made.
+    """
+
+    def __init__(self, source: Source, whole: bool, patience: float = 0.0) -> None:
         self._source = source
         self._whole = whole
+        self._patience = patience
+        self._over = False
         self._batch = 0
+        self._reconnects = 0
 
     def lines(self, deadline: float | None) -> Iterator[str]:
-        """A line for each event, until `deadline` (monotonic seconds; None: for ever)."""
-        while deadline is None or time.monotonic() < deadline:
-            for message in self._source.read(0.5):
-                self._batch += 1
+        """A line for each event, until `stop`, or `deadline` (monotonic seconds; None: for ever).
+
+        Raises ConfigError when the broker cannot be reached at all; one that is lost later is
+        waited for.
+        """
+        messages = self._first_read()
+        while True:
+            for message in messages:
+                self._batch = self._next_batch()
                 yield from self._lines_of(message)
             self._source.ack()
+            left = IDLE if deadline is None else deadline - time.monotonic()
+            if self._over or left <= 0:
+                return
+            messages = self._source.read(min(IDLE, left))
+
+    def stop(self) -> None:
+        """Let `lines` end soon. May be called from a signal handler."""
+        self._over = True
 
     def close(self) -> None:
         """Leave the broker."""
         self._source.close()
 
+    def _first_read(self) -> Any:
+        give_up_at = time.monotonic() + self._patience
+        messages = self._source.read(0.0)
+        while not self._source.connected and not self._over:
+            if time.monotonic() >= give_up_at:
+                problem = f"{self._source.place} cannot be listened to (why is told above)"
+                raise ConfigError("broker", problem, "start the broker, or mend the address")
+            messages = self._source.read(IDLE)
+        return messages
+
+    def _next_batch(self) -> int:
+        """The ordinal of a message; it falls when something may have passed unheard before it."""
+        gap = self._source.reconnects != self._reconnects
+        self._reconnects = self._source.reconnects
+        return min(1, self._batch - 1) if gap else self._batch + 1
+
     def _lines_of(self, message: Message) -> Iterator[str]:
+        now = time.time()
         try:
             body = json.loads(message.body)
         except (ValueError, RecursionError):
-            yield f"not JSON: {len(message.body)} bytes, {message.content_type}"
-            return
+            body = message
         rows = body if isinstance(body, list) else [body]
         for row in rows:
-            if not isinstance(row, dict):
-                yield f"no event: {str(row)[:80]!r}"
-            elif self._whole:
-                yield json.dumps({**row, **self._recorded(message, len(rows))})
-            else:
+            if self._whole:
+                # What is no event is one without fields, so that `replay` counts it as bad.
+                fields = row if isinstance(row, dict) else {}
+                yield json.dumps({**fields, **self._recorded(message, len(rows), now)})
+            elif isinstance(row, dict):
                 yield _line(row)
+            elif row is message:
+                yield f"not JSON: {len(message.body)} bytes, {_shown(message.content_type)}"
+            else:
+                yield f"no event: {_shown(row)}"
 
-    def _recorded(self, message: Message, size: int) -> dict[str, Any]:
+    def _recorded(self, message: Message, size: int, now: float) -> dict[str, Any]:
         return {
             "_batch": self._batch,
             "_hostname": message.hostname,
-            "_received": time.time(),
+            "_received": now,
             "_routing_key": message.routing_key,
             "_size": size,
         }
 
 
 def _line(row: dict[str, Any]) -> str:
-    stamp = row.get("timestamp")
-    shown = datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, int | float) else None
-    clock = shown.strftime("%H:%M:%S.%f")[:-3] if shown else "--:--:--.---"
-    facts = " ".join(f"{key}={row[key]}" for key in SHOWN if row.get(key) is not None)
-    head = f"{clock} {row.get('type', '?')!s:17} {row.get('hostname', '?')!s:24}"
-    return f"{head} {str(row.get('uuid', ''))[:8]:8} {facts}".rstrip()
+    facts = " ".join(f"{key}={_shown(row[key])}" for key in SHOWN if row.get(key) is not None)
+    head = f"{_clock(row.get('timestamp'))} {_shown(row.get('type', '?')):17}"
+    sender, task = _shown(row.get("hostname", "?")), _shown(row.get("uuid", ""))[:8]
+    return f"{head} {sender:24} {task:8} {facts}".rstrip()
+
+
+def _clock(stamp: Any) -> str:
+    """The time of day, UTC; dashes for what is no time at all."""
+    if not isinstance(stamp, int | float):
+        return NO_TIME
+    try:
+        return datetime.fromtimestamp(stamp, UTC).strftime("%H:%M:%S.%f")[:-3]
+    except (ValueError, OverflowError, OSError):
+        return NO_TIME
+
+
+def _shown(value: Any) -> str:
+    """`value` in one line that leaves a terminal alone, whoever wrote it."""
+    text = str(value)[:LONGEST]
+    return text if text.isprintable() else repr(text)[1:-1]

@@ -103,7 +103,7 @@ def _view(stream: TextIO, plain: bool) -> View:
     try:
         view: View = import_module("celery_statsd.demo.table").Table(stream)
     except ModuleNotFoundError as error:
-        if error.name != "rich":
+        if (error.name or "").partition(".")[0] != "rich":
             raise
         return Lines(stream, f"{GREETING}\n{CURE}")
     return view

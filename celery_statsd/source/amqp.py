@@ -116,6 +116,8 @@ class AmqpSource(Source):
         if not self.connected or self._read_tag == self._acked_tag:
             return
         try:
+            if self._end:
+                raise self._end
             with self._told():
                 self._channel.basic_ack(self._read_tag, multiple=True)
             self._acked_tag = self._read_tag

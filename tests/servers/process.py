@@ -95,6 +95,7 @@ class Child:
         self._folder = folder
         self.env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._told_to_end = False
 
     def start(self, ready: Callable[[], object], seconds: float = 30) -> Self:
         """Start, and return once `ready` holds. Raises StartError with the child's output."""
@@ -108,6 +109,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._told_to_end = False
         _running.add(self)
         try:
             wait_until(lambda: self._dead() or ready(), seconds, f"{self.name} is ready")
@@ -130,8 +132,10 @@ class Child:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def terminate(self) -> None:
-        """Send SIGTERM to the process alone, and do not wait."""
-        os.kill(self.pid, signal.SIGTERM)
+        """Send SIGTERM to the process alone, once, and do not wait: to many, twice is worse."""
+        if self._process and not self._told_to_end:
+            self._told_to_end = True
+            self._process.send_signal(signal.SIGTERM)
 
     def stop(self, seconds: float = 20) -> int:
         """SIGTERM, wait, clear away what is left of its group; the exit code.
@@ -163,13 +167,17 @@ class Child:
 
 
 def group(pgid: int) -> list[int]:
-    """The ids of the live processes of one group; zombies waiting for init do not count."""
+    """The ids of the live processes of one group; zombies waiting for init do not count.
+
+    One whose first thread is a zombie lives, sockets and all, until its last thread has ended.
+    """
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # After the name in brackets: state, parent, group.
-            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == pgid and state not in "ZX":
+            # After the name in brackets: state, parent, group, and 15 on the number of threads.
+            fields = stat.read_text().rpartition(")")[2].split()
+            state, its_group, threads = fields[0], int(fields[2]), int(fields[17])
+            if its_group == pgid and (state not in "ZX" or threads > 1):
                 found.append(int(stat.parent.name))
     return found
 

@@ -1,0 +1,229 @@
+"""The aggregator's laws: sums over any flushes, zeros, closing, the ceiling, fair samples."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celery_statsd.aggregator import OTHER, Aggregator, Reservoir
+from celery_statsd.metric import Batch, Kind
+from celery_statsd.names import Names
+from tests.bodies import NOON, patiently
+
+COUNTERS = {"cluster": ("sent", "failed"), "task": ("sent", "failed"), "worker": ("offline",), "agent": ()}
+
+
+def aggregator(ceiling: int = 1000, reservoir: int = 10) -> Aggregator:
+    made = Aggregator(Names("celery", "default", "all", ()), COUNTERS, ceiling, reservoir)
+    made.begin(NOON)
+    return made
+
+
+def counters(batch: Batch) -> dict[tuple[str, str, str], int]:
+    return {(s.family, s.entity, s.metric): n for s, n in batch.counters}
+
+
+def gauges(batch: Batch) -> dict[tuple[str, str, str], float]:
+    return {(s.family, s.entity, s.metric): n for s, n in batch.gauges}
+
+
+ADDS = st.tuples(st.sampled_from("abc"), st.sampled_from(("sent", "failed")), st.integers(0, 9))
+
+
+@patiently
+@given(st.lists(st.one_of(ADDS, st.none())))
+def test_sums_do_not_depend_on_the_flushes(deeds):
+    """Wherever flushes (None) fall, the batches add up to what was counted."""
+    made, expected, sums = aggregator(), Counter(), Counter()
+    for deed in (*deeds, None):
+        if deed is None:
+            sums.update(counters(made.drain(NOON)))
+        else:
+            entity, metric, amount = deed
+            made.count("task", entity, metric, amount)
+            expected["task", entity, metric] += amount
+    assert +expected == +sums
+
+
+def test_a_known_counter_is_written_as_zero():
+    """All counters of a family are there once an entity was seen, in every batch to come."""
+    made = aggregator()
+    made.count("task", "a", "sent", 2)
+    first = {("task", "a", "sent"): 2, ("task", "a", "failed"): 0}
+    assert first == counters(made.drain(NOON))
+    assert dict.fromkeys(first, 0) == counters(made.drain(NOON))
+
+
+def test_a_gauge_speaks_for_one_flush():
+    """The last value that was set; nothing where none was."""
+    made = aggregator()
+    made.gauge("worker", "w", "active", 2)
+    made.gauge("worker", "w", "active", 3)
+    assert {("worker", "w", "active"): 3} == gauges(made.drain(NOON))
+    assert {} == gauges(made.drain(NOON))
+
+
+def test_who_is_gone_is_closed():
+    """Each gauge that was ever written ends at 0, then nothing of it is written any more."""
+    made = aggregator()
+    made.count("worker", "w", "offline")
+    made.gauge("worker", "w", "active", 3)
+    made.drain(NOON)
+    made.gauge("worker", "w", "up", 1)
+    made.close("worker", "w")
+    last = made.drain(NOON)
+    assert {("worker", "w", "active"): 0, ("worker", "w", "up"): 0} == gauges(last)
+    assert {("worker", "w", "offline"): 0} == counters(last)
+    after = made.drain(NOON)
+    assert ((), (), ()) == (after.counters, after.gauges, after.timers)
+    assert 0 == made.series
+
+
+def test_who_comes_back_is_not_closed():
+    """A word between the closing and the flush keeps the entity."""
+    made = aggregator()
+    made.gauge("worker", "w", "up", 1)
+    made.close("worker", "w")
+    made.gauge("worker", "w", "up", 1)
+    assert {("worker", "w", "up"): 1} == gauges(made.drain(NOON))
+    assert {("worker", "w", "offline"): 0} == counters(made.drain(NOON))
+
+
+def test_closing_nobody_is_nothing():
+    """An entity that was never seen has no series."""
+    made = aggregator()
+    made.close("worker", "w")
+    assert () == made.drain(NOON).counters
+
+
+def test_the_farewell_leaves_no_gauge_standing():
+    """Every gauge that was ever written, or would be now, is 0; counters say what they have."""
+    made = aggregator()
+    made.gauge("worker", "w", "active", 3)
+    made.drain(NOON)
+    made.gauge("task", "a", "running", 2)
+    made.count("task", "a", "sent", 5)
+    made.silence()
+    last = made.drain(NOON)
+    assert {("worker", "w", "active"): 0, ("task", "a", "running"): 0} == gauges(last)
+    assert 5 == counters(last)["task", "a", "sent"]
+
+
+@patiently
+@given(st.lists(st.tuples(st.integers(0, 30).map(str), st.integers(1, 5))), st.integers(0, 20))
+def test_the_ceiling_folds_and_counts(adds, ceiling):
+    """Past the ceiling values go to `other`: nothing is lost from the sum, what was folded is
+    counted, and the series are bounded but for what the families above it need."""
+    made, expected = aggregator(ceiling), 0
+    for entity, amount in adds:
+        made.count("task", entity, "sent", amount)
+        expected += amount
+    batch = made.drain(NOON)
+    assert expected == sum(n for (_, _, metric), n in counters(batch).items() if metric == "sent")
+    assert made.series == len(batch.counters) <= max(ceiling + 1, 2) + 2
+    own = {entity for _, entity, _ in counters(batch)} - {OTHER}
+    assert made.folded == sum(entity not in own for entity, _ in adds)
+
+
+def test_a_folded_gauge_is_left_out():
+    """The gauges of many in one mean nothing; the timers of many do."""
+    made = aggregator(ceiling=2)
+    made.count("task", "a", "sent")
+    made.gauge("task", "b", "running", 7)
+    made.time("task", "c", "wait", 1.0)
+    batch = made.drain(NOON)
+    assert {} == gauges(batch)
+    assert [(OTHER, 1)] == [(series.entity, timing.count) for series, timing in batch.timers]
+    assert 2 == made.folded
+
+
+def test_cluster_and_agent_are_never_folded():
+    """The totals and the vitals stand whatever the ceiling is."""
+    made = aggregator(ceiling=0)
+    made.count("cluster", "all", "sent", 3)
+    made.gauge("agent", "host", "attempts", 1)
+    batch = made.drain(NOON)
+    assert 3 == counters(batch)["cluster", "all", "sent"]
+    assert {("agent", "host", "attempts"): 1} == gauges(batch)
+    assert 0 == made.folded
+
+
+def test_closing_makes_room_below_the_ceiling():
+    """Series of who is gone are free for others."""
+    made = aggregator(ceiling=1)
+    made.count("worker", "a", "offline")
+    made.close("worker", "a")
+    made.drain(NOON)
+    made.count("worker", "b", "offline")
+    assert {("worker", "b", "offline"): 1} == counters(made.drain(NOON))
+
+
+def test_intervals_are_from_flush_to_flush():
+    """The first begins where it was told to."""
+    made = aggregator()
+    assert [(NOON + 4, 4.0), (NOON + 14, 10.0)] == [
+        (batch.time, batch.interval) for batch in (made.drain(NOON + 4), made.drain(NOON + 14))
+    ]
+
+
+def test_cluster_comes_first():
+    """So that its counters travel in one datagram."""
+    made = aggregator()
+    for family in ("worker", "task", "cluster"):
+        made.count(family, "all", COUNTERS[family][0])
+    families = [series.family for series, _ in made.drain(NOON).counters]
+    assert ["cluster", "cluster", "task", "task", "worker"] == families
+
+
+VALUES = st.lists(st.floats(0, 1e9), min_size=1, max_size=50)
+
+
+@patiently
+@given(VALUES, st.integers(1, 10))
+def test_a_reservoir_is_exact_but_for_what_it_keeps(values, size):
+    """Count, sum and extremes are of all values; at most `size` are kept, each one of them."""
+    reservoir = Reservoir()
+    for value in values:
+        reservoir.add(value, size, random.Random(1))
+    timing = reservoir.timing()
+    assert len(values) == timing.count
+    assert pytest.approx(sum(values)) == timing.total
+    assert (min(values), max(values)) == (timing.lower, timing.upper)
+    assert min(size, len(values)) == len(timing.values)
+    assert not Counter(timing.values) - Counter(values)
+    assert timing.rate == len(timing.values) / len(values)
+
+
+def test_each_value_is_kept_as_likely():
+    """Over many runs no place in the row is preferred: chi-square far from its tail."""
+    kept, runs, size, row, chance = Counter(), 4000, 5, range(20), random.Random(7)
+    for _ in range(runs):
+        reservoir = Reservoir()
+        for value in row:
+            reservoir.add(value, size, chance)
+        kept.update(reservoir.kept)
+    expected = runs * size / len(row)
+    chi_square = sum((kept[value] - expected) ** 2 / expected for value in row)
+    assert chi_square < 50.0  # 19 degrees of freedom: 1 in 10 000 is at 50.8
+
+
+def test_the_same_stream_gives_the_same_sample():
+    """The seed is fixed: a recording replayed tells the same."""
+    samples = []
+    for _ in range(2):
+        made = aggregator(reservoir=3)
+        for value in range(100):
+            made.time("task", "a", "wait", float(value))
+        samples.append([timing for _, timing in made.drain(NOON).timers])
+    assert samples[0] == samples[1]
+    assert 3 == len(samples[0][0].values)
+
+
+def test_a_timer_speaks_for_one_flush():
+    """Nothing timed, nothing written."""
+    made = aggregator()
+    made.time("task", "a", "wait", 5.0)
+    assert [Kind.TIMER] == [series.kind for series, _ in made.drain(NOON).timers]
+    assert () == made.drain(NOON).timers

@@ -1,0 +1,56 @@
+"""The ledger and the memory of doubles."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celery_statsd.ledger import Doubles, Ledger
+from tests.bodies import patiently
+
+
+def test_an_empty_ledger_is_balanced() -> None:
+    """Nothing in, nothing out."""
+    assert Ledger().balanced()
+
+
+def test_each_event_stands_in_one_bucket() -> None:
+    """Counted, doubled, bad and dropped make up the events; one too many or too few is seen."""
+    ledger = Ledger(events=10, counted=4, doubled=3)
+    ledger.bad.update(not_json=1, bad_field=1)
+    ledger.dropped["custom"] = 1
+    assert ledger.balanced()
+    for bucket in ("events", "counted", "doubled"):
+        setattr(ledger, bucket, getattr(ledger, bucket) + 1)
+        assert not ledger.balanced()
+        setattr(ledger, bucket, getattr(ledger, bucket) - 1)
+    for buckets in (ledger.bad, ledger.dropped):
+        buckets["custom"] += 1
+        assert not ledger.balanced()
+        buckets["custom"] -= 1
+
+
+def test_two_ledgers_share_nothing() -> None:
+    """Reasons counted in one are not in another."""
+    first = Ledger()
+    first.bad["not_json"] += 1
+    assert 0 == Ledger().bad.total()
+
+
+@patiently
+@given(st.lists(st.integers(0, 30)), st.integers(1, 8))
+def test_a_double_is_known_within_the_horizon(stream: list[int], horizon: int) -> None:
+    """What is among the last `horizon` that were new is known; what never came is not."""
+    doubles, news = Doubles(horizon), []
+    for item in stream:
+        seen = doubles.seen(item)
+        assert seen or item not in news[-horizon:]
+        assert not seen or item in news
+        if not seen:
+            news.append(item)
+
+
+def test_memory_of_doubles_is_bounded() -> None:
+    """Between one horizon and two are known, however many came."""
+    doubles = Doubles(10)
+    assert not any(doubles.seen(number) for number in range(1005))
+    assert [True] * 15 == [doubles.seen(number) for number in range(1004, 989, -1)]
+    assert not doubles.seen(989)

@@ -1,0 +1,35 @@
+"""What leaves the river is frozen, and says how much of a timer was kept."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from celery_statsd.metric import Batch, Kind, Series, Timing
+
+SERIES = Series("task", "shop.pay", "wait", Kind.TIMER, "celery.default.task.shop-pay.wait.all")
+
+
+@pytest.mark.parametrize(
+    ("count", "values", "rate"), [(1, (1.0,), 1.0), (4, (1.0,), 0.25), (3, (1.0, 2.0), 2 / 3)]
+)
+def test_the_rate_is_the_part_that_was_kept(count, values, rate):
+    """StatsD's sample rate: a value that was kept stands for 1 / rate values."""
+    assert rate == Timing(count, 9.0, 1.0, 5.0, values).rate
+
+
+@pytest.mark.parametrize(
+    ("thing", "field"),
+    [(SERIES, "path"), (Timing(1, 1.0, 1.0, 1.0, (1.0,)), "count"), (Batch(0.0, 0.0, (), (), ()), "time")],
+    ids=["series", "timing", "batch"],
+)
+def test_what_sinks_share_cannot_change(thing, field):
+    """All sinks read the same batch at the same time."""
+    with pytest.raises(FrozenInstanceError):
+        setattr(thing, field, None)
+
+
+def test_equal_series_are_one_key():
+    """A sink may keep a value by series."""
+    again = Series("task", "shop.pay", "wait", Kind.TIMER, SERIES.path)
+    assert {SERIES: 1} == {again: 1}
+    assert {"counter", "gauge", "timer"} == {kind.value for kind in Kind}
