@@ -366,7 +366,8 @@ def refusal_of(message: Message) -> str:
 def beat_after(now: float, interval: float) -> float:
     """The first multiple of `interval` after `now`, both in seconds."""
     beat = (now // interval + 1) * interval
-    return beat if beat > now else beat + interval  # tenths of a second are no exact numbers
+    # Tenths of a second are no exact numbers: what is hardly later is the multiple of now.
+    return beat if beat - now > interval * 1e-4 else beat + interval
 
 
 def _values(batch: Batch | None) -> int:

@@ -1,8 +1,13 @@
 """The command line: each command a few lines that call a noun. The only door of click.
 
-Exit codes: 0 done, 2 a setting or an argument is wrong (said in one sentence each).
+Exit codes: 0 done, 1 a fault of ours (its traceback tells where) or nobody reads the output, 2 a
+setting or an argument is wrong (said in one sentence each), 130 interrupted.
+
+What a command needs beyond the settings is imported when it runs: help is there at once, and a
+process that starts itself again (see `arguments`) has not loaded it twice.
 """
 
+import io
 import json
 import os
 import signal
@@ -15,29 +20,39 @@ from typing import Any
 import click
 
 from celery_statsd import __version__
-from celery_statsd.agent import Agent, broker_of, pipeline_of
 from celery_statsd.arguments import without_secrets
-from celery_statsd.catalogue import as_json, as_markdown, as_table
 from celery_statsd.config import load
-from celery_statsd.errors import ConfigError, SinkDown
+from celery_statsd.errors import ConfigError
 from celery_statsd.keys import KEYS, Settings
-from celery_statsd.log import Log
-from celery_statsd.replay import Totals, messages, replay, report
-from celery_statsd.sinks import sink_from
-from celery_statsd.source import source_for
-from celery_statsd.watch import Watch
+from celery_statsd.log import Log, redact
 
 Command = Callable[..., None]
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What asks a command that listens to end."""
+
+NEXT_ADDRESS = 6.0
+"""Seconds until a broker that does not answer is left for the next one of the list."""
 
 
 def main() -> None:
     """`celery-statsd`: run a command; answer every ConfigError."""
     _start_again_without_secrets()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names hold what no terminal knows
     try:
-        commands(prog_name="celery-statsd")
+        sys.exit(commands(prog_name="celery-statsd", standalone_mode=False))
     except ConfigError as error:
-        click.echo(f"celery-statsd: {error}", err=True)
+        for sentence in str(error).splitlines():
+            click.echo(f"celery-statsd: {redact(sentence)}", err=True)
         sys.exit(2)
+    except click.ClickException as error:
+        told = io.StringIO()
+        error.show(told)
+        click.echo(redact(told.getvalue()), err=True, nl=False)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
 
 
 def _start_again_without_secrets() -> None:
@@ -57,7 +72,6 @@ def with_settings(command: Command) -> Command:
         command(load(keys, os.environ, config, _app_settings), **options)
 
     configured.__name__, configured.__doc__ = command.__name__, command.__doc__
-    configured.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     decorated: Command = configured
     for key in reversed(KEYS):
         option = click.option(
@@ -71,7 +85,7 @@ def with_settings(command: Command) -> Command:
 
 def _app_settings(path: str) -> dict[str, Any]:
     """The broker settings of the user's Celery app; celery is imported for nothing else."""
-    settings: dict[str, Any] = import_module("celery_statsd.source.app").settings_of(path)
+    settings: dict[str, Any] = _part("source.app").settings_of(path)
     return settings
 
 
@@ -85,21 +99,22 @@ def commands() -> None:
 @with_settings
 def agent(settings: Settings) -> None:
     """Listen to the events and send the metrics, until SIGTERM or Ctrl-C."""
-    worker = Agent.of(settings, _log(settings))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
-    worker.run()
+    listener = _part("agent").Agent.of(settings, _log(settings))
+    _on_signal(listener.stop)
+    listener.run()
 
 
 @commands.command()
 @click.option("--json", "as_lines", is_flag=True, help="Whole events, as `replay` reads them.")
-@click.option("--seconds", type=float, help="Stop after so long.")
+@click.option("--seconds", type=click.FloatRange(min=0.0), help="Stop after so long.")
 @with_settings
 def events(settings: Settings, as_lines: bool, seconds: float | None) -> None:
     """Show each event as it passes: one line an event."""
-    watch = Watch(source_for(broker_of(settings), _log(settings)), as_lines)
     deadline = None if seconds is None else time.monotonic() + seconds
-    _stop_quietly()
+    source = _part("source").source_for(_part("agent").broker_of(settings), _log(settings))
+    others = ";".join(settings.broker).count(";")
+    watch = _part("watch").Watch(source, as_lines, patience=others * NEXT_ADDRESS)
+    _on_signal(watch.stop)
     try:
         for line in watch.lines(deadline):
             click.echo(line)
@@ -116,23 +131,18 @@ def replay_(settings: Settings, files: tuple[str, ...], as_document: bool) -> No
 
     Without --sink the totals of the whole stream are printed; with it every flush is sent there.
     """
-    pipeline, totals = pipeline_of(settings), Totals()
-    sinks = [sink_from(address) for address in _asked_sinks(settings)]
-    try:
-        for batch in replay(messages(files), pipeline, settings.flush_interval):
-            totals.take(batch)
-            for sink in sinks:
-                sink.send(batch)
-    except SinkDown as error:
-        raise ConfigError("sinks", str(error), "start what listens there") from None
-    finally:
-        for sink in sinks:
-            sink.close()
-    found = report(pipeline, totals)
+    part, pipeline = _part("replay"), _part("agent").pipeline_of(settings)
+    sinks = [_part("sinks").sink_from(address) for address in _asked_sinks(settings)]
+    flushes = part.replay(part.messages(files), pipeline, settings.flush_interval)
+    totals = part.Totals()
+    for batch in part.sent(flushes, sinks):
+        totals.take(batch)
+    found = part.report(pipeline, totals)
     if as_document:
         click.echo(json.dumps(found, indent=1))
     elif not sinks:
-        _print_rows(found)
+        for line in part.as_text(found):
+            click.echo(line)
 
 
 @commands.command()
@@ -140,7 +150,8 @@ def replay_(settings: Settings, files: tuple[str, ...], as_document: bool) -> No
 @click.option("--markdown", "form", flag_value="markdown", help="As the README has it.")
 def metrics(form: str | None) -> None:
     """The catalogue: every metric there is, and what it means."""
-    makers = {"json": as_json, "markdown": as_markdown, None: as_table}
+    part = _part("catalogue")
+    makers = {"json": part.as_json, "markdown": part.as_markdown, None: part.as_table}
     click.echo(makers[form]())
 
 
@@ -163,7 +174,12 @@ def config(settings: Settings, as_document: bool) -> None:
 @click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
 def demo(seconds: float | None, plain: bool) -> None:
     """The whole river on embedded parts: broker, worker, workload, agent and StatsD."""
-    sys.exit(import_module("celery_statsd.demo").show(seconds, plain))
+    sys.exit(_part("demo").show(seconds, plain))
+
+
+def _part(name: str) -> Any:
+    """A module of this package, by its name in it."""
+    return import_module(f"celery_statsd.{name}")
 
 
 def _log(settings: Settings) -> Log:
@@ -175,20 +191,13 @@ def _asked_sinks(settings: Settings) -> Iterable[str]:
     return () if settings.origins["sinks"] == "default" else settings.sinks
 
 
-def _stop_quietly() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+def _on_signal(stop: Callable[[], None]) -> None:
+    """Call `stop` at the first signal. It takes seconds at most, so later ones are ignored."""
 
+    def answer(*_: object) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        stop()
 
-def _print_rows(found: dict[str, Any]) -> None:
-    for row in found["metrics"]:
-        value = row["value"]
-        if value:
-            shown = _words(value) if row["kind"] == "timer" else f"{value:g}"
-            click.echo(f"{row['family']:10}{row['entity']:32}{row['metric']:16}{shown}")
-    click.echo(f"balance: {_words(found['balance'])}")
-    click.echo(f"ledger: {json.dumps(found['ledger'])}")
-
-
-def _words(numbers: dict[str, float]) -> str:
-    return " ".join(f"{name}={number:.6g}" for name, number in numbers.items())
+    for number in SIGNALS:
+        signal.signal(number, answer)

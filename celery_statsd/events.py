@@ -257,7 +257,7 @@ def _event(row: Any) -> Known | None:
         return None
     try:
         event: Known = msgspec.convert(row, Known)
-    except (msgspec.ValidationError, RecursionError, OverflowError):
+    except (msgspec.ValidationError, RecursionError, OverflowError, UnicodeError):
         raise BadEvent("bad_field") from None
     if not all(map(_sound, msgspec.structs.astuple(event))):
         raise BadEvent("bad_value")

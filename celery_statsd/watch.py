@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,7 +61,7 @@ class Watch:
         """Leave the broker."""
         self._source.close()
 
-    def _first_read(self) -> Any:
+    def _first_read(self) -> Sequence[Message]:
         give_up_at = time.monotonic() + self._patience
         messages = self._source.read(0.0)
         while not self._source.connected and not self._over:
@@ -78,23 +78,14 @@ class Watch:
         return min(1, self._batch - 1) if gap else self._batch + 1
 
     def _lines_of(self, message: Message) -> Iterator[str]:
-        now = time.time()
-        try:
-            body = json.loads(message.body)
-        except (ValueError, RecursionError):
-            body = message
-        rows = body if isinstance(body, list) else [body]
+        now, rows = time.time(), _rows(message.body)
         for row in rows:
             if self._whole:
                 # What is no event is one without fields, so that `replay` counts it as bad.
                 fields = row if isinstance(row, dict) else {}
                 yield json.dumps({**fields, **self._recorded(message, len(rows), now)})
-            elif isinstance(row, dict):
-                yield _line(row)
-            elif row is message:
-                yield f"not JSON: {len(message.body)} bytes, {_shown(message.content_type)}"
             else:
-                yield f"no event: {_shown(row)}"
+                yield _line(row) if isinstance(row, dict) else f"no event: {_shown(row)}"
 
     def _recorded(self, message: Message, size: int, now: float) -> dict[str, Any]:
         return {
@@ -104,6 +95,15 @@ class Watch:
             "_routing_key": message.routing_key,
             "_size": size,
         }
+
+
+def _rows(body: bytes) -> list[Any]:
+    """What should be the events of a message's body."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = f"{len(body)} bytes that are not JSON"
+    return found if isinstance(found, list) else [found]
 
 
 def _line(row: dict[str, Any]) -> str:

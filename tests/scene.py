@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from celery_statsd.clocks import host_of
 from celery_statsd.events import Change, Moment, Sent, Started, TaskEvent, decode
 from celery_statsd.roster import Life, Roster
 from celery_statsd.task import ENDED, RECEIPT, Stage
@@ -26,6 +27,7 @@ class Scene:
         assert () == decoded.bad
         for event in decoded.events:
             if isinstance(event, Sent):
+                self.roster.clocks.observe(host_of(event.hostname), event.timestamp, self.now)
                 self.changes += self.tracker.sent(event)
             elif isinstance(event, TaskEvent):
                 life, told = self.roster.life(event, self.now)

@@ -103,6 +103,7 @@ def test_custom_events_are_counted_and_cost_nobody():
         (body({**TOLD[2], "timestamp": float("inf")}), "bad_field"),
         (body({**TOLD[3], "runtime": float("inf")}), "bad_value"),
         (body({**TOLD[2], "uuid": "\ud800"}), "bad_value"),
+        (body({**TOLD[10], "active": "\ud800"}), "bad_field"),
         (body({**TOLD[10], "processed": -1}), "bad_field"),
         (body({**TOLD[10], "processed": 2**60}), "bad_field"),
         (body({**TOLD[10], "loadavg": [1e308]}), "bad_field"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.events import OUTCOMES
-from celery_statsd.tracker import EXPIRY_GRACE, OVERTAKEN, PROVISIONAL
+from celery_statsd.tracker import EXPIRY_GRACE, MOST_NAMES, OVERTAKEN, PROVISIONAL
 from tests.bodies import ENDS, NOON, UNRECEIVED, Process, body, client, iso
 from tests.bodies import merged, patiently, streams
 from tests.scene import Scene, recount
@@ -320,6 +320,36 @@ def test_memory_is_bounded_and_forgetting_is_counted():
     scene.wait(2)
     assert totals("sent*4 received*4 started*4 unreported*2 found succeeded") == scene.totals
     assert 1 == scene.tracker.unmatched
+
+
+def test_a_flood_of_names_is_no_flood_of_memory():
+    """Names of which nothing waits or runs are dropped when there are too many."""
+    scene, worker, other = Scene(), Process(), client()
+    for number in range(MOST_NAMES + 100):
+        uuid, name = f"{number}", f"task{number}"
+        scene.tell(other.sent(uuid, NOON, name=name, queue=name))
+        scene.tell(worker.received(uuid, NOON, name=name), worker.started(uuid, NOON))
+        if number:
+            scene.tell(worker.succeeded(uuid, NOON))
+    scene.wait(1)
+    assert {("running", "task0"): 1} == scene.in_flight
+    assert 1 == len(scene.tracker.in_flight)
+
+
+def test_a_task_that_is_retried_for_years_stays_small_and_exact():
+    """Each retry is received before the last one's end, so the task is never over."""
+    scene, worker, other, rounds = Scene(), Process(), client(), 500
+    for retries in range(rounds):
+        scene.now += 1
+        scene.tell(other.sent("a", scene.now, retries=retries))
+        scene.tell(worker.received("a", scene.now, retries=retries))
+        if retries:
+            scene.tell(worker.retried("a", scene.now))
+        scene.tell(worker.started("a", scene.now))
+    assert totals(f"sent*{rounds} received*{rounds} started*{rounds} retried*{rounds - 1}") == (
+        scene.totals
+    )
+    assert {("running", "shop.pay"): 1} == scene.in_flight == scene.recounted
 
 
 @patiently

@@ -104,7 +104,7 @@ class Comparison:
                 f"in flight: workload {self.unfinished}, agent {self.in_flight}",
                 self.unfinished or self.in_flight,
             ),
-            (f"datagrams: {sent} sent, {received} received", sent != received),
+            (f"datagrams: {received} of {sent}", sent != received),
             (f"bad lines: {self.bad_lines}", self.bad_lines),
         )
         return "   ".join(paint(RED, text) if wrong else text for text, wrong in parts)

@@ -69,7 +69,7 @@ def _flight(row: Row) -> Text:
 
 
 def _difference(row: Row) -> Text:
-    return Text(str(row.difference), style="bold red" if row.difference else "green")
+    return Text(str(row.difference), style="bold white on red" if row.difference else "green")
 
 
 NARROW_COLUMNS = (

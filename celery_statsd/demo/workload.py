@@ -110,6 +110,7 @@ def app_of(jobs: tuple[Job, ...]) -> Celery:
         app.task(
             name=job.name,
             bind=True,
+            shared=False,  # no task of any other app
             autoretry_for=PASSING,
             retry_kwargs={"max_retries": _MOST_RETRIES, "countdown": RETRY_AFTER},
         )(_body)

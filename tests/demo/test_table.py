@@ -11,21 +11,22 @@ from celery_statsd.demo.table import NARROW_COLUMNS, WIDE, WIDE_COLUMNS, Table, 
 from celery_statsd.demo.workload import JOBS
 from tests.demo.readings import reading
 
-METRICS = ("sent", "received", "succeeded", "failed", "retried", "revoked")
+ENDS = ("succeeded", "failed", "retried", "revoked")
 
 
-def figures(count: int, running: int = 0) -> Figures:
-    """Each number of each row is `count`, each time 345 ms; `running` of all tasks together."""
+def figures(count: int, astray: int = 0) -> Figures:
+    """Each end of each row came `count` times, each time is 345 ms; of all tasks together some
+    fly, and `astray` were received and are nowhere."""
     rows = ["cluster.all", *(f"task.{job.name.replace('.', '-')}" for job in JOBS)]
-    return Meter([job.name for job in JOBS], "w@shop").figures(
-        reading(
-            {f"{row}.{metric}": count for row in rows for metric in METRICS},
-            {"cluster.all.running": running, "cluster.all.queued": 12, "cluster.all.reserved": 16},
-            {f"{row}.{metric}": [345] for row in rows for metric in ("wait", "runtime")},
-        ),
-        61.0,
-        1.5,
-    )
+    counters = {
+        **{f"{row}.{end}": count for row in rows for end in ENDS},
+        **{f"{row}.{metric}": 4 * count for row in rows for metric in ("sent", "received")},
+        "cluster.all.received": 4 * count + 16 + 4 + astray,
+    }
+    flying = {"cluster.all.queued": 12, "cluster.all.reserved": 16, "cluster.all.running": 4}
+    timers = {f"{row}.{metric}": [345.0] for row in rows for metric in ("wait", "runtime")}
+    meter = Meter([job.name for job in JOBS], "w@shop")
+    return meter.figures(reading(counters, flying, timers), 61.0, 1.5)
 
 
 def printed(drawing: object, width: int, colour: bool = False) -> str:
@@ -35,13 +36,13 @@ def printed(drawing: object, width: int, colour: bool = False) -> str:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("count", [0, 7, 9999, 123_456])
+@pytest.mark.parametrize("count", [0, 7, 2499, 123_456])
 @pytest.mark.parametrize(
     ("width", "columns"), [(80, NARROW_COLUMNS), (WIDE, WIDE_COLUMNS), (200, WIDE_COLUMNS)]
 )
 def test_nothing_is_cut(width: int, columns: tuple[object, ...], count: int) -> None:
     """Every head, every name, every number is there, on one line a row."""
-    text = printed(grid(figures(count, running=4), width), width)
+    text = printed(grid(figures(count), width), width)
     lines = text.splitlines()
     assert "\u2026" not in text
     assert len(JOBS) + 4 == len(lines)
@@ -61,11 +62,12 @@ def test_the_other_lines_fit_eighty_columns() -> None:
 
 
 def test_a_difference_is_red_and_none_is_green() -> None:
-    """`sent` 0 and nothing ended: what is received must run."""
-    balanced = printed(grid(figures(0), 80), 80, colour=True)
+    """What flies is no difference."""
+    balanced = printed(grid(figures(7), 80), 80, colour=True)
     assert "\x1b[32m   0\x1b[0m" in balanced
-    assert "\x1b[1;31m" not in balanced
-    assert re.search(r"\x1b\[1;31m +-2\x1b", printed(grid(figures(0, running=2), 80), 80, True))
+    assert "\x1b[1;37;41m" not in balanced
+    astray = printed(grid(figures(7, astray=2), 80), 80, colour=True)
+    assert 1 == len(re.findall(r"\x1b\[1;37;41m +2\x1b", astray))
 
 
 def test_drawing_to_no_terminal_is_harmless() -> None:

@@ -13,12 +13,16 @@ from celery_statsd.demo.truth import Truth
 NAME = "shop.tasks.pay"
 
 
+def pay() -> None:
+    """A task that is never run."""
+
+
 class Work:
     """Celery's signals about tasks of one name, as the publisher and the worker send them."""
 
     def __init__(self) -> None:
         app = Celery("shop", broker="memory://", set_as_current=False)
-        self._task: Any = app.task(name=NAME)(print)
+        self._task: Any = app.task(name=NAME, lazy=False, shared=False)(pay)
 
     def publish(self) -> None:
         signals.after_task_publish.send(sender=NAME)

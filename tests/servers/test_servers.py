@@ -249,7 +249,11 @@ def test_truth_has_two_witnesses_and_no_loose_end(overheard: Overheard) -> None:
 
 
 def counted(events: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """The stages by task, as plainly as the events allow: joined by uuid, in arrival order."""
+    """The stages by task, as plainly as the events allow: joined by uuid, in order of time.
+
+    By arrival, one worker's receipt of a replacement may come before the other's of the replaced.
+    """
+    events = sorted(events, key=lambda event: event["timestamp"])
     names = named(events)
     stages: dict[str, Counter[str]] = {stage: Counter() for stage in STAGES}
     for uuid, mine in by_uuid(events).items():
@@ -269,7 +273,7 @@ def counted(events: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def by_uuid(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The task events of each uuid, in their order of arrival."""
+    """The task events of each uuid, in their order."""
     found: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         if "uuid" in event:
