@@ -47,7 +47,7 @@ IDLE = 0.5
 TICK = 1.0
 """Seconds between two ticks of the pipeline."""
 
-NAP = 3.0
+NAP = 1.5
 """Seconds: after a longer time without a look at the source (suspended, starved of processor
 time, the clock set) the workers' silence was ours."""
 

@@ -23,6 +23,10 @@ LONGEST_BODY = 8 * 1024 * 1024
 """Bytes; tracebacks are not cut by Celery, but nothing honest is longer than this."""
 
 
+LONGEST_INTEGER = 300
+"""Digits."""
+
+
 class Moment(Enum):
     """What can become known of a sending or an attempt; each has one bit for sets of them.
 
@@ -230,7 +234,7 @@ def decode(body: bytes) -> Decoded:
 def _decode_one_by_one(body: bytes) -> Decoded:
     """As `decode`, so that one bad or custom event in a list costs none of its neighbours."""
     try:
-        rows = json.loads(body)
+        rows = json.loads(body, parse_int=_whole)
     except (ValueError, RecursionError):
         return Decoded([], ("not_json",))
     events: list[Known] = []
@@ -247,6 +251,11 @@ def _decode_one_by_one(body: bytes) -> Decoded:
         else:
             events.append(event)
     return Decoded(events, tuple(bad), custom)
+
+
+def _whole(digits: str) -> float:
+    """An integer; one that Python would refuse to read, and all its neighbours with it, is inf."""
+    return int(digits) if len(digits) <= LONGEST_INTEGER else math.inf
 
 
 def _event(row: Any) -> Known | None:

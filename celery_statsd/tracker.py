@@ -55,8 +55,9 @@ class Tracker:
     """The attempts of all tasks seen of late, and how many of them wait and run.
 
     `in_flight` counts by stage and task name (a name once seen stays, at 0, as long as there are
-    not too many); `totals` counts the moments told; `forgotten` the tasks that the ceiling cost, `unmatched` the attempts whose
-    task was never seen before. `lost_after` and `unreported_after` are in seconds.
+    not too many); `totals` counts the moments told, `forgotten` the tasks that the ceiling cost,
+    `unmatched` the attempts whose task was never seen before. `lost_after` and `unreported_after`
+    are in seconds.
     """
 
     def __init__(

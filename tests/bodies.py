@@ -270,9 +270,7 @@ def courses(draw: st.DrawFn, ends: Sequence[str], workers: int, most: int) -> Co
 
 
 @st.composite
-def streams(
-    draw: st.DrawFn, ends: Sequence[str], most: int = 4, beats: bool = False
-) -> Stream:
+def streams(draw: st.DrawFn, ends: Sequence[str], most: int = 4, beats: bool = False) -> Stream:
     """Any stream of a lawful cluster whose tasks end in one of `ends` after at most `most`
     attempts, each event a millisecond after the one before; with `beats` the workers' hearts
     beat in it."""

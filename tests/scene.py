@@ -61,9 +61,11 @@ class Scene:
 
     @property
     def totals(self) -> dict[str, int]:
-        """What has been told of tasks, by the word of the moment; the tracker's own totals agree."""
+        """What was told of tasks, by the word of the moment; the tracker's own totals agree."""
         told = Counter(change.news for change in self.changes)
-        assert self.tracker.totals == Counter({m: n for m, n in told.items() if m not in _OF_WORKERS})
+        assert self.tracker.totals == Counter(
+            {m: n for m, n in told.items() if m not in _OF_WORKERS}
+        )
         return {moment.word: told[moment] for moment in _COUNTED if told[moment]}
 
     @property
@@ -84,7 +86,7 @@ _COUNTED = [moment for moment in Moment if moment not in (*_OF_WORKERS, Moment.T
 def recount(tracker: Tracker) -> dict[tuple[str, str], int]:
     """What waits and runs, by stage and task name, counted from the tasks of `tracker`."""
     found: Counter[tuple[str, str]] = Counter()
-    for task in tracker._live.values():  # noqa: SLF001
+    for task in tracker._live.values():
         for sending in task.sendings:
             if not sending.taken:
                 found[Stage.QUEUED.value, sending.name] += 1

@@ -12,7 +12,12 @@ from celery_statsd.metric import Batch, Kind
 from celery_statsd.names import Names
 from tests.bodies import NOON, patiently
 
-COUNTERS = {"cluster": ("sent", "failed"), "task": ("sent", "failed"), "worker": ("offline",), "agent": ()}
+COUNTERS = {
+    "cluster": ("sent", "failed"),
+    "task": ("sent", "failed"),
+    "worker": ("offline",),
+    "agent": (),
+}
 
 
 def aggregator(ceiling: int = 1000, reservoir: int = 10) -> Aggregator:

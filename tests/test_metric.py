@@ -19,7 +19,11 @@ def test_the_rate_is_the_part_that_was_kept(count, values, rate):
 
 @pytest.mark.parametrize(
     ("thing", "field"),
-    [(SERIES, "path"), (Timing(1, 1.0, 1.0, 1.0, (1.0,)), "count"), (Batch(0.0, 0.0, (), (), ()), "time")],
+    [
+        (SERIES, "path"),
+        (Timing(1, 1.0, 1.0, 1.0, (1.0,)), "count"),
+        (Batch(0.0, 0.0, (), (), ()), "time"),
+    ],
     ids=["series", "timing", "batch"],
 )
 def test_what_sinks_share_cannot_change(thing, field):

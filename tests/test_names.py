@@ -2,6 +2,7 @@
 
 import re
 import string
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -84,7 +85,7 @@ def test_a_path_has_its_depth_and_no_equal_neighbours(app, entity, reporter, fam
     nodes = path.split(".")
     assert 6 == len(nodes)
     assert [] == [node for node in nodes if not NODE.fullmatch(node)]
-    ends = [("stats", "gauges"), *zip(nodes, nodes[1:], strict=False)]
+    ends = [("stats", "gauges"), *pairwise(nodes)]
     assert [] == [pair for pair in ends if pair[0] == pair[1]]
     assert nodes[0] not in WIRE_WORDS
     assert nodes[-1] not in WIRE_WORDS
@@ -144,11 +145,11 @@ def test_an_entity_called_like_a_word_of_ours_gets_a_mark(word):
 
 
 def test_the_parts_of_a_prefix():
-    """A dotted prefix is so many nodes; equal neighbours in it are told apart, empty ones are not."""
+    """A dotted prefix is so many nodes: equal neighbours are told apart, empty ones left out."""
     made = names("corp.corp..celery", "celery", "web.1")
-    assert Series("task", "a.b", "sent", Kind.COUNTER, "corp.corp_.celery.celery_.task.a-b.sent.web-1") == (
-        made.series("task", "a.b", "sent", Kind.COUNTER)
-    )
+    assert Series(
+        "task", "a.b", "sent", Kind.COUNTER, "corp.corp_.celery.celery_.task.a-b.sent.web-1"
+    ) == (made.series("task", "a.b", "sent", Kind.COUNTER))
     assert "x.task.a.sent.all" == names("", "x").series("task", "a", "sent", Kind.COUNTER).path
 
 

@@ -275,7 +275,8 @@ def test_no_start_is_missed_where_none_is_lost() -> None:
     watch, worker = Watch(), Process()
     watch.tell(worker.started("old", NOON), worker.beat(NOON + 1, 1000))
     for n in range(5):
-        watch.tell(worker.started(f"{n}", NOON + 2 * n + 1.5), worker.beat(NOON + 2 * n + 2, 1001 + n))
+        beat = NOON + 2 * n + 2
+        watch.tell(worker.started(f"{n}", beat - 0.5), worker.beat(beat, 1001 + n))
     watch.wait(10)
     assert 0 == watch.roster.lost
 
@@ -293,7 +294,7 @@ def test_starts_that_never_came_are_counted() -> None:
 
 
 def test_a_batch_that_trails_its_heartbeat_is_no_loss() -> None:
-    """The start was made before the heartbeat and arrives behind it: it counts as the heartbeat's."""
+    """The start was made before the heartbeat and comes behind it: the heartbeat counted it."""
     watch, worker = Watch(), Process()
     watch.tell(worker.online(NOON), worker.beat(NOON + 2, 1), worker.started("a", NOON + 1.99))
     watch.tell(worker.beat(NOON + 4, 1))

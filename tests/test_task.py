@@ -49,7 +49,8 @@ def test_a_sending_knows_what_was_told():
 
 
 @pytest.mark.parametrize(
-    ("queue", "label"), [("bcast.1f0a", "bcast"), ("", "unknown"), (None, "unknown"), ("q.a", "q.a")]
+    ("queue", "label"),
+    [("bcast.1f0a", "bcast"), ("", "unknown"), (None, "unknown"), ("q.a", "q.a")],
 )
 def test_a_queue_is_a_bounded_label(queue, label):
     """A Broadcast queue has a new name in every client process."""
@@ -59,8 +60,8 @@ def test_a_queue_is_a_bounded_label(queue, label):
 def test_moments_of_one_attempt_meet_in_any_order():
     """Received, started and succeeded of one process are one attempt, however they come."""
     story = Story()
-    told = [WORKER.succeeded("a", NOON + 2), WORKER.received("a", NOON), WORKER.started("a", NOON + 1)]
-    (attempt,) = {story.tell(event) for event in told}
+    end, receipt = WORKER.succeeded("a", NOON + 2), WORKER.received("a", NOON)
+    (attempt,) = {story.tell(told) for told in (end, receipt, WORKER.started("a", NOON + 1))}
     assert (NOON, NOON + 1, NOON + 2) == (attempt.received, attempt.started, attempt.ended)
     assert Moment.SUCCEEDED is attempt.outcome
     assert attempt.over
@@ -120,7 +121,8 @@ def test_second_ends_are_told_from_ends():
 
 def test_what_a_receipt_and_an_end_tell():
     """The receipt names the task; the end says how, and what it raised."""
-    attempt = Story().tell(WORKER.received("a", NOON, name="shop.ship", retries=3, eta=iso(NOON + 7)))
+    told = WORKER.received("a", NOON, name="shop.ship", retries=3, eta=iso(NOON + 7))
+    attempt = Story().tell(told)
     assert ("shop.ship", 3, NOON + 7) == (attempt.name, attempt.retries, attempt.eta)
     assert "KeyError" == Story().tell(WORKER.failed("a", NOON)).error
     assert 2.5 == Story().tell(WORKER.succeeded("a", NOON, runtime=2.5)).runtime

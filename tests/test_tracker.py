@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 
 from celery_statsd.events import OUTCOMES
 from celery_statsd.tracker import EXPIRY_GRACE, MOST_NAMES, OVERTAKEN, PROVISIONAL
-from tests.bodies import ENDS, NOON, UNRECEIVED, Process, body, client, iso
-from tests.bodies import merged, patiently, streams
-from tests.scene import Scene, recount
+from tests.bodies import (
+    ENDS,
+    NOON,
+    UNRECEIVED,
+    Process,
+    client,
+    iso,
+    merged,
+    patiently,
+    streams,
+)
+from tests.scene import Scene
 
 SEQUENCES = (
     # name, what is told in this order (of attempt n, @ a worker), the totals, second ends
@@ -96,7 +105,9 @@ def told(scene: Scene, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected", "second_ends"), [row[1:] for row in SEQUENCES], ids=[r[0] for r in SEQUENCES]
+    ("text", "expected", "second_ends"),
+    [row[1:] for row in SEQUENCES],
+    ids=[row[0] for row in SEQUENCES],
 )
 def test_what_celery_tells_comes_to_one_outcome_for_each_attempt(text, expected, second_ends):
     """Each sequence that Celery is known to tell: its totals, and what is left in flight."""
@@ -112,13 +123,13 @@ def test_what_celery_tells_comes_to_one_outcome_for_each_attempt(text, expected,
 
 
 def test_a_moment_is_told_once_and_with_all_that_is_known():
-    """A change carries the set of moments told so far, so that a rule sees when its needs are met."""
+    """A change carries the set of moments told so far: a rule sees when its needs are met."""
     scene = Scene()
     told(scene, "succeeded started received sent")
     news = [(change.news.word, bin(change.told).count("1")) for change in scene.changes]
-    assert [("received", 1), ("started", 2), ("succeeded", 3), ("sent", 1), ("traced", 4)] == [
-        row for row in news
-    ]
+    assert [
+        ("received", 1), ("started", 2), ("succeeded", 3), ("sent", 1), ("traced", 4),
+    ] == news  # fmt: skip
 
 
 def test_nothing_is_told_of_an_attempt_before_its_receipt():
@@ -380,6 +391,5 @@ def test_in_flight_equals_a_recount_of_the_attempts(stream, data):
         scene.now += 0.01
         scene.tell(event)
         assert scene.recounted == scene.in_flight
-        lives = {id(change.of.life): change.of.life for change in scene.changes if hasattr(change.of, "life")}
-        held = sum(life.reserved + life.running for life in lives.values())
+        held = sum(life.reserved + life.running for life in scene.roster)
         assert held == sum(n for (stage, _), n in scene.in_flight.items() if stage != "queued")

@@ -78,6 +78,7 @@ def _play(stage: Stage, view: View, interrupted: threading.Event, last: float) -
             break
         view.draw(stage.figures(), PLAYING)
     stage.wind_down()
+    view.draw(stage.figures(), ENDING)
     deadline = time.monotonic() + LONGEST + GRACE
     while not stage.wait_until_done(_until_settled()) and time.monotonic() < deadline:
         view.draw(stage.figures(), ENDING)

@@ -14,7 +14,7 @@ START_WITHIN = 5.0
 """Seconds."""
 
 STOP_WITHIN = 3.0
-"""Seconds; usually it takes a tenth of one."""
+"""Seconds; it takes about one, in which the thread of its timer wakes."""
 
 
 class Worker(threading.Thread):

@@ -1,4 +1,4 @@
-"""StatsD over UDP, TCP or a Unix stream socket; the wire is the `statsd` package's.
+"""StatsD over UDP, TCP or a Unix stream socket; the wire is the `statsd` package's (see `wire`).
 
 | address                          | options                                                      |
 | -------------------------------- | ------------------------------------------------------------ |
@@ -14,7 +14,8 @@ entries kept then, about 100 bytes each. What counts as arrived:
   later: a flush that was refused, or is known by the next flush to have been, is sent again whole,
   since what was taken by a StatsD that is gone went with it. Where refusals are filtered out,
   nobody can know.
-- TCP: acknowledged by the peer's kernel, to the line. Unix: written.
+- TCP: acknowledged by the peer's kernel, to the line. Unix: written. A peer that stands still
+  keeps its connection; it gets nothing new before it has taken what it was given.
 
 A StatsD that dies takes along what it had not flushed, and what lay unread in its socket.
 """
@@ -25,13 +26,11 @@ import time
 from abc import abstractmethod
 from typing import Any
 
-from statsd import StatsClient, TCPStatsClient, UnixSocketStatsClient
-
 from celery_statsd.errors import ConfigError, SinkDown
 from celery_statsd.metric import Batch
-from celery_statsd.sinks import stream
+from celery_statsd.sinks import stream, wire
 from celery_statsd.sinks.backlog import merged
-from celery_statsd.sinks.base import KEY, Address, Sink, Tally, positive_int, positive_seconds
+from celery_statsd.sinks.base import KEY, Address, Sink, positive_int, positive_seconds
 from celery_statsd.sinks.lines import lines, remainder, sound, units
 
 PORT = 8125
@@ -58,98 +57,6 @@ def datagram_size(text: str) -> int:
     if not 64 <= size <= LARGEST_MTU:
         raise ValueError(size)
     return size
-
-
-def _only_ipv6(host: str, port: int) -> bool:
-    """Whether `host` has no IPv4 address: StatsD listens on IPv4 unless told otherwise."""
-    try:
-        socket.getaddrinfo(host, port, socket.AF_INET)
-    except socket.gaierror:
-        return True
-    return False
-
-
-class _Udp(StatsClient):  # type: ignore[misc]
-    """pystatsd's UDP client on a connected socket, so that a refusal is heard, and raised.
-
-    `taken` counts the lines that went out since it was last set to 0.
-    """
-
-    def __init__(self, host: str, port: int, mtu: int, timeout: float, tally: Tally) -> None:
-        # pystatsd keeps a datagram smaller than `maxudpsize`: with one more, `mtu` can be filled.
-        super().__init__(host, port, maxudpsize=mtu + 1, ipv6=_only_ipv6(host, port))
-        self.taken = 0
-        self._mtu = mtu
-        self._tally = tally
-        try:
-            self._sock.settimeout(timeout)
-            self._sock.connect(self._addr)
-        except OSError:
-            self.close()
-            raise
-
-    def raise_late(self) -> None:
-        """Raise the OSError that arrived after the last datagram had been sent, if any."""
-        stream.raise_pending(self._sock)
-
-    def _send(self, data: str) -> None:
-        wire = data.encode("ascii")
-        count = data.count("\n") + 1
-        if len(wire) > self._mtu:
-            self._tally.dropped += count
-        else:
-            self._sock.send(wire)
-            stream.raise_pending(self._sock)
-            self._tally.packets += 1
-            self._tally.bytes += len(wire)
-        self.taken += count
-
-
-class _Stream:
-    """What pystatsd's stream clients lack: a peer that left is noticed, and every byte confirmed.
-
-    `taken` counts the lines the peer has since it was last set to 0.
-    """
-
-    _sock: socket.socket | None
-    _timeout: float
-
-    def __init__(self, *where: Any, timeout: float, tally: Tally) -> None:
-        super().__init__(*where, timeout=timeout)  # type: ignore[call-arg]
-        self.taken = 0
-        self._tally = tally
-        self._deadline = 0.0
-
-    def _send(self, data: str) -> None:
-        self._deadline = time.monotonic() + self._timeout
-        if self._sock and stream.gone(self._sock):
-            self.close()  # type: ignore[attr-defined]
-        super()._send(data)  # type: ignore[misc]
-
-    def _do_send(self, data: str) -> None:
-        assert self._sock is not None
-        wire = data.encode("ascii") + b"\n"
-        arrived = 0
-        try:
-            stream.deliver(self._sock, wire, self._deadline)
-            arrived = len(wire)
-        except stream.Cut as cut:
-            arrived = cut.taken
-            raise
-        finally:
-            self.taken += wire.count(b"\n", 0, arrived)
-            self._tally.packets += arrived > 0
-            self._tally.bytes += arrived
-
-
-class _Tcp(_Stream, TCPStatsClient):  # type: ignore[misc]
-    def connect(self) -> None:
-        self._ipv6 = _only_ipv6(self._host, self._port)
-        super().connect()
-
-
-class _Unix(_Stream, UnixSocketStatsClient):  # type: ignore[misc]
-    pass
 
 
 class StatsdSink(Sink):
@@ -187,7 +94,7 @@ class StatsdSink(Sink):
         """A client to send with. Raises OSError when there can be none now."""
 
     @abstractmethod
-    def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch:
+    def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch | None:
         """Draw the conclusions of `error`; the part of `batch` that has to be sent again."""
 
     def _deliver(self, batch: Batch) -> None:
@@ -272,7 +179,7 @@ class UdpSink(StatsdSink):
     def _connected(self) -> Any:
         if self._stale and time.monotonic() >= self._resolve_at:
             self._resolve_at = time.monotonic() + RESOLVE_EVERY
-            client = _Udp(self._host, self._port, self._mtu, self._timeout, self.tally)
+            client = wire.UdpClient(self._host, self._port, self._mtu, self._timeout, self.tally)
             self._hang_up()
             self._client = client
             self._stale = False
@@ -286,7 +193,12 @@ class UdpSink(StatsdSink):
 
 
 class StreamSink(StatsdSink):
-    """What TCP and Unix have in common: after an error the next flush connects anew."""
+    """What TCP and Unix have in common: after an error the next flush connects anew; a peer that
+    is only slow is waited for, flush after flush, with what it was given in hand."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self._in_hand: Batch | None = None
 
     def check(self) -> None:
         """Connect, and hang up without a word."""
@@ -307,7 +219,54 @@ class StreamSink(StatsdSink):
             self._client = self._made()
         return self._client
 
-    def _failed(self, _error: OSError, batch: Batch, taken: int) -> Batch:
+    def close(self) -> None:
+        """As `StatsdSink.close`, after waiting once more for a slow peer."""
+        if self._in_hand:
+            try:
+                self._wait_for_the_slow()
+            except SinkDown:
+                if self._in_hand:
+                    self.tally.dropped += lines(remainder(self._in_hand, self._client.taken))
+                    self._hang_up()
+                self._in_hand = None
+        super().close()
+
+    def _deliver(self, batch: Batch) -> None:
+        if self._in_hand:
+            self._kept = batch
+            self._wait_for_the_slow()
+        super()._deliver(batch)
+
+    def _wait_for_the_slow(self) -> None:
+        """Let the peer take what it was given before it gets anything new. Raises SinkDown.
+
+        A connection to a StatsD that only stands still is kept: to reset it would end a StatsD
+        0.9, which does not expect that, and to close it would leave what it holds in doubt.
+        """
+        try:
+            self._client.resume()
+        except stream.Slow as error:
+            self.tally.errors += 1
+            raise self._down(error, "it has not yet taken what it was given") from error
+        except OSError as error:
+            self.tally.errors += 1
+            self._take_back()
+            raise self._down(error, "what it had not taken is kept as sums") from error
+        self._in_hand = None
+
+    def _take_back(self) -> None:
+        """The connection is gone: what the peer did not take of it is to be sent again."""
+        assert self._in_hand is not None
+        left = remainder(self._in_hand, self._client.taken)
+        self._in_hand = None
+        self._hang_up()
+        self._kept, given_up = merged(left, self._kept, self._room) if self._kept else (left, 0)
+        self.tally.dropped += given_up
+
+    def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch | None:
+        if isinstance(error, stream.Slow):
+            self._in_hand = batch
+            return None
         self._hang_up()
         return remainder(batch, taken)
 
@@ -319,8 +278,8 @@ class TcpSink(StreamSink):
         super().__init__(address)
         self._host, self._port = address.endpoint(PORT)
 
-    def _made(self) -> _Tcp:
-        return _Tcp(self._host, self._port, timeout=self._timeout, tally=self.tally)
+    def _made(self) -> wire.TcpClient:
+        return wire.TcpClient(self._host, self._port, timeout=self._timeout, tally=self.tally)
 
 
 class UnixSink(StreamSink):
@@ -333,5 +292,5 @@ class UnixSink(StreamSink):
                 KEY, f"{address.text!r} names no socket", "write statsd+unix:///run/statsd.sock"
             )
 
-    def _made(self) -> _Unix:
-        return _Unix(self.address.path, timeout=self._timeout, tally=self.tally)
+    def _made(self) -> wire.UnixClient:
+        return wire.UnixClient(self.address.path, timeout=self._timeout, tally=self.tally)

@@ -20,6 +20,9 @@ _BYTES_ACKED = 120
 _AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds
 _LONGEST_NAP = 0.02
 
+UNANSWERED = 20.0
+"""Seconds: a TCP peer that has not acknowledged data for so long is given up by the kernel."""
+
 
 class Cut(OSError):
     """A delivery ended early: the peer has taken the first `taken` bytes, and no more.
@@ -46,27 +49,66 @@ def gone(sock: socket.socket) -> bool:
     return True
 
 
+class Slow(TimeoutError):
+    """The peer lives, and has not taken everything in time; the connection stands."""
+
+
+class Delivery:
+    """One wire on its way to the peer; `taken` tells how many of its bytes the peer has."""
+
+    def __init__(self, sock: socket.socket, wire: bytes) -> None:
+        self._sock = sock
+        self._wire = wire
+        self._sent = 0
+        self._confirm = _acked if sock.family != socket.AF_UNIX else None
+        self._base = self._confirm(sock) if self._confirm else 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes the peer has; on a Unix socket those that lie in its queue."""
+        return self._confirm(self._sock) - self._base if self._confirm else self._sent
+
+    def advance(self, deadline: float) -> None:
+        """Send what is left and wait until the peer has it; `deadline` is monotonic seconds.
+
+        Raises Slow when that takes longer, and may then be called again; Cut when the connection
+        has ended.
+        """
+        try:
+            while self._sent < len(self._wire):
+                self._sock.settimeout(_left(deadline))
+                self._sent += self._sock.send(memoryview(self._wire)[self._sent :])
+            if self._confirm:
+                _await_ack(self._sock, self._base + self._sent, deadline)
+        except TimeoutError as error:
+            if error.errno is None:
+                raise Slow("timed out") from error
+            raise Cut(error, self.taken) from error  # ETIMEDOUT: the kernel has given up
+        except OSError as error:
+            raise Cut(error, self.taken) from error
+
+
 def deliver(sock: socket.socket, wire: bytes, deadline: float) -> None:
     """Send `wire`, and wait until the peer has it; `deadline` is on the monotonic clock.
 
     Raises Cut, and has then reset the connection: it may hold half a line, and our kernel must
     not go on delivering what is going to be sent again. Only what a slow peer takes in the
-    microseconds between the last look and the reset may reach it twice.
+    microseconds between the last look and the reset may reach it twice. For peers that bear a
+    reset (carbon does, StatsD 0.9 dies of it).
     """
-    confirm = _acked if sock.family != socket.AF_UNIX else None
-    base = confirm(sock) if confirm else 0
-    sent = 0
+    delivery = Delivery(sock, wire)
     try:
-        while sent < len(wire):
-            sock.settimeout(_left(deadline))
-            sent += sock.send(memoryview(wire)[sent:])
-        if confirm:
-            _await_ack(sock, base + sent, deadline)
+        delivery.advance(deadline)
     except OSError as error:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-        taken = confirm(sock) - base if confirm else sent
+        taken = delivery.taken
         sock.close()
         raise Cut(error, taken) from error
+
+
+def give_up_after(sock: socket.socket, seconds: float) -> None:
+    """Let the kernel end a TCP connection on which sent data stays unacknowledged for so long."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def raise_pending(sock: socket.socket) -> None:

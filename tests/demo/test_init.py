@@ -57,7 +57,7 @@ class Runs:
         start = stack.enter_context
         self.began = time.monotonic()
         self.piped = start(Run((*DEMO, "--seconds", "6")))
-        self.drawn = start(Run((*DEMO, "--seconds", "4"), (24, 80)))
+        self.drawn = start(Run(DEMO, (24, 80)))
         self.plain = start(Run((*DEMO, "--plain", "--seconds", "3"), (24, 80), NO_COLOR="1"))
         self.bare = start(Run(("-c", NO_RICH), (24, 80)))
         self.forged = start(Run(("-c", FORGER), (40, 140)))
@@ -96,12 +96,13 @@ def test_each_kind_of_end_is_seen_within_six_seconds(runs: Runs) -> None:
 
 def test_in_a_terminal_it_draws_a_table_and_leaves_no_trace_of_it(runs: Runs) -> None:
     """On the other screen, with the cursor hidden; both are put back, then come the results."""
+    runs.drawn.wait_for("1 worker up")
+    runs.drawn.interrupt()
     code, output, errors = runs.drawn.finish()
     live, _, after = output.partition("\x1b[?1049l")
     assert (0, "") == (code, errors)
     assert "\x1b[?1049h" in live
     assert "q/r/r" in live
-    assert "1 worker up" in live
     assert "stats.counters.celery.shop.task.shop-tasks-send_mail.succeeded.all.count" in live
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
     assert runs.drawn.left_clean

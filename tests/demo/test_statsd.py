@@ -40,7 +40,7 @@ def received_of(*batches: object) -> Received:
     return receiver.read()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     st.lists(st.dictionaries(PATHS, COUNTS, max_size=20), min_size=1, max_size=3),
     st.dictionaries(PATHS, GAUGES, max_size=20),

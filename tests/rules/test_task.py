@@ -33,7 +33,10 @@ def test_every_stage_and_outcome_has_its_counter():
     """Where a worker tells it, by worker too; a publication has none."""
     counters = {r.metric: r for r in task.RULES if r.kind is Kind.COUNTER and len(r.families) > 1}
     for moment in (Moment.RECEIVED, Moment.ON_ARRIVAL, Moment.FOUND, Moment.STARTED, *OUTCOMES):
-        assert (task.ALL, (moment,)) == (counters[moment.word].families, counters[moment.word].needs)
+        assert (task.ALL, (moment,)) == (
+            counters[moment.word].families,
+            counters[moment.word].needs,
+        )
     for moment in (Moment.EXPIRED, Moment.UNSEEN):
         assert task.UNSENT == counters[moment.word].families
     assert (*task.UNSENT, "queue") == counters["sent"].families
@@ -66,7 +69,9 @@ def test_the_times_do_not_depend_on_what_comes_first():
 def test_ends_without_a_runtime_are_timed_by_their_start(end):
     """`failed` and `retried` carry none."""
     values = spoken(
-        WORKER.received("a", NOON), WORKER.started("a", NOON + 1), getattr(WORKER, end)("a", NOON + 4)
+        WORKER.received("a", NOON),
+        WORKER.started("a", NOON + 1),
+        getattr(WORKER, end)("a", NOON + 4),
     )
     assert [3.0] == values["runtime"]
 
@@ -75,7 +80,9 @@ def test_ends_without_a_runtime_are_timed_by_their_start(end):
 def test_other_ends_have_no_runtime(end):
     """How long a task ran that was stopped tells nothing of the task."""
     values = spoken(
-        WORKER.received("a", NOON), WORKER.started("a", NOON + 1), getattr(WORKER, end)("a", NOON + 4)
+        WORKER.received("a", NOON),
+        WORKER.started("a", NOON + 1),
+        getattr(WORKER, end)("a", NOON + 4),
     )
     assert "runtime" not in values
 

@@ -8,6 +8,9 @@ import pytest
 from celery_statsd.errors import ConfigError, SinkDown
 from celery_statsd.sinks import sink_from
 from celery_statsd.sinks.statsd import StatsdSink
+from tests.conftest import running
+from tests.servers.process import wait_until
+from tests.servers.statsd import StatsD
 
 
 @pytest.fixture
@@ -322,7 +325,52 @@ class TestStreams:
         deaf.listen_again()
         sink.send(make.batch())
         assert sorted(f"{path}:1|c" for path in many) == sorted(deaf.wait_for_lines(len(many)))
-        assert 2 == deaf.connections
+        assert 1 == deaf.connections
+
+    def test_a_slow_peer_gets_nothing_new_before_it_has_the_old(self, listen, place, sink_at, make):
+        """Flushes meant for a server that stands still add up, and arrive when it goes on."""
+        where, address = place
+        deaf = listen(where, deaf=True)
+        sink = sink_at(f"{address}?timeout=0.3")
+        many = {f"task.{'a' * 80}{n}.s": 1 for n in range(60_000)}
+        for counters in (many, {"t.b.s": 1}, {"t.b.s": 2}):
+            with pytest.raises(SinkDown, match="timed out"):
+                sink.send(make.batch(counters))
+        deaf.listen_again()
+        sink.send(make.batch({"t.b.s": 4}))
+        heard = deaf.wait_for_lines(len(many) + 1)
+        assert sorted([*(f"{path}:1|c" for path in many), "t.b.s:7|c"]) == sorted(heard)
+        assert (0, 3) == (sink.tally.dropped, sink.tally.errors)
+
+    def test_what_a_slow_peer_never_took_is_sent_to_the_next(self, listen, place, sink_at, make):
+        """A server that stands still and then goes away leaves the rest to its successor."""
+        where, address = place
+        deaf = listen(where, deaf=True)
+        sink = sink_at(f"{address}?timeout=0.3")
+        many = {f"task.{'a' * 80}{n}.s": 1 for n in range(60_000)}
+        with pytest.raises(SinkDown, match="timed out"):
+            sink.send(make.batch(many))
+        deaf.stop()
+        with pytest.raises(SinkDown, match="kept as sums"):
+            sink.send(make.batch({"t.b.s": 1}))
+        if isinstance(where, str):
+            os.unlink(where)
+        successor = listen(where)
+        sink.send(make.batch({"t.b.s": 2}))
+        heard = successor.wait_for_lines(1)
+        assert "t.b.s:3|c" in heard
+        assert 0 == sink.tally.dropped
+
+    def test_closing_waits_once_more_and_counts_what_stays(self, listen, place, sink_at, make):
+        """What a server that stands still has not taken by then is counted as dropped."""
+        where, address = place
+        listen(where, deaf=True)
+        sink = sink_at(f"{address}?timeout=0.3")
+        many = {f"task.{'a' * 80}{n}.s": 1 for n in range(60_000)}
+        with pytest.raises(SinkDown, match="timed out"):
+            sink.send(make.batch(many))
+        sink.close()
+        assert 0 < sink.tally.dropped < len(many)
 
 
 class TestAddresses:
@@ -344,3 +392,21 @@ class TestAddresses:
     def test_the_port_is_statsd_s_own_by_default(self, sink_at):
         """8125, over UDP and TCP."""
         assert (8125, 8125) == (sink_at("statsd://h")._port, sink_at("statsd+tcp://h")._port)
+
+
+@pytest.mark.e2e
+def test_a_real_statsd_survives_standing_still(tmp_path, make):
+    """A suspended StatsD is neither ended by us nor told anything twice."""
+    many = {f"task.{'a' * 80}{n}.s": 1 for n in range(60_000)}
+    with running(lambda: StatsD(tmp_path, 3600)) as server:
+        sink = sink_from(f"statsd+tcp://127.0.0.1:{server.port}?timeout=0.5")
+        with server.suspended():
+            for counters in (many, {"t.b.s": 1}, {"t.b.s": 2}):
+                with pytest.raises(SinkDown):
+                    sink.send(make.batch(counters))
+        sink.send(make.batch({"t.b.s": 4}))
+        sink.close()
+        wait_until(lambda: len(server.counters()) > len(many), 20, "all counters are there")
+        heard = server.counters()
+    assert 7 == heard["t.b.s"]
+    assert {1} == {heard[path] for path in many}
