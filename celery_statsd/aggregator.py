@@ -10,6 +10,7 @@ Laws:
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from celery_statsd.metric import Batch, Kind, Series, Timing
 from celery_statsd.names import Names
@@ -46,6 +47,18 @@ class Reservoir:
             if place < size:
                 self.kept[place] = value
 
+    def dump(self) -> list[Any]:
+        """Itself as plain values."""
+        return [self.count, self.total, self.lower, self.upper, self.kept]
+
+    @classmethod
+    def load(cls, state: Sequence[Any]) -> Self:
+        """What `dump` gave, as a reservoir again."""
+        reservoir = cls()
+        reservoir.count, reservoir.total, reservoir.lower, reservoir.upper, kept = state
+        reservoir.kept = list(kept)
+        return reservoir
+
     def timing(self) -> Timing:
         """What it holds, frozen."""
         return Timing(self.count, self.total, self.lower, self.upper, tuple(self.kept))
@@ -63,10 +76,18 @@ class Entity:
         self.series: dict[str, Series] = {}
         self.closing = False
 
+    def known(self, kind: Kind) -> list[str]:
+        """The metrics of a kind that were ever sent."""
+        return [series.metric for series in self.series.values() if series.kind is kind]
+
     def silence(self) -> None:
         """Set each gauge that was ever sent to 0."""
-        known = [series.metric for series in self.series.values() if series.kind is Kind.GAUGE]
-        self.gauges = dict.fromkeys([*known, *self.gauges], 0.0)
+        self.gauges = dict.fromkeys([*self.known(Kind.GAUGE), *self.gauges], 0.0)
+
+    def dump(self) -> list[Any]:
+        """Itself as plain values; gauges are set anew at each flush."""
+        timers = {metric: reservoir.dump() for metric, reservoir in self.timers.items()}
+        return [self.counters, timers, self.known(Kind.GAUGE), self.known(Kind.TIMER)]
 
 
 class Aggregator:
@@ -96,6 +117,30 @@ class Aggregator:
     def begin(self, now: float) -> None:
         """The first interval begins at `now` (epoch seconds)."""
         self._drained_at = now
+
+    def dump(self) -> dict[str, Any]:
+        """What was not yet drained, and which series are known, as plain values."""
+        return {
+            "drained_at": self._drained_at,
+            "folded": self.folded,
+            "entities": [
+                [family, name, *entity.dump()]
+                for family, entities in self._families.items()
+                for name, entity in entities.items()
+            ],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `dump` told."""
+        self._drained_at = state["drained_at"]
+        for family, name, counters, timers, gauges, timed in state["entities"]:
+            entity = self._entity(family, name)
+            entity.counters.update(counters)
+            entity.timers = {metric: Reservoir.load(kept) for metric, kept in timers.items()}
+            for kind, metrics in ((Kind.GAUGE, gauges), (Kind.TIMER, timed)):
+                for metric in metrics:
+                    self._make(entity, family, name, metric, kind)
+        self.folded = state["folded"]
 
     def count(self, family: str, entity: str, metric: str, amount: int = 1) -> None:
         """Add `amount` to a counter."""

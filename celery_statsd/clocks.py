@@ -6,6 +6,9 @@ cancels out. Below the noise timestamps are left alone; while a backlog drains (
 a lag tells nothing of clocks, and they are left alone too.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 NOISE = 1.0
 """Seconds: a smaller difference of two hosts' lags may be batching or a busy host."""
 
@@ -36,6 +39,14 @@ class Clocks:
         if arrival >= self._turn_at or len(self._young) > MOST_HOSTS:
             self._old, self._young = self._young, {}
             self._turn_at = arrival + GENERATION
+
+    def dump(self) -> list[Any]:
+        """Itself as plain values."""
+        return [self._young, self._old, self._turn_at]
+
+    def load(self, state: Sequence[Any]) -> None:
+        """Go on from what `dump` told."""
+        self._young, self._old, self._turn_at = dict(state[0]), dict(state[1]), state[2]
 
     def lag(self, host: str) -> float | None:
         """The smallest lag of `host` in seconds, None when it was not heard of late."""

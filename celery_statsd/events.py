@@ -285,7 +285,7 @@ def _sound(value: Any) -> bool:
 
 
 _NOT_REGISTERED = re.compile(r"NotRegistered\('(.+)'\)")
-_CLASS = re.compile(r"([A-Za-z_][\w.]*)(?:\(|:|$)")
+_CLASS = re.compile(r"([^\W\d]\w*(?:\.\w+)*)(?:\(|:|$)")
 
 
 def exception_class(exception: str, traceback: str) -> str:

@@ -7,7 +7,9 @@ no event can be made of stand in `bad` as one event each.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 HORIZON = 50_000
 """Events: how far back a doubled one is recognised at least. A broker gives back at most what
@@ -25,6 +27,16 @@ class Ledger:
     bad: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
 
+    def dump(self) -> dict[str, Any]:
+        """Itself as plain values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any]) -> Self:
+        """What `dump` gave, as a ledger again."""
+        counters = {name: Counter(state[name]) for name in ("bad", "dropped")}
+        return cls(**{**state, **counters})
+
     def balanced(self) -> bool:
         """Whether the buckets add up to the events taken in."""
         spoiled = self.bad.total() + self.dropped.total()
@@ -40,10 +52,18 @@ class Doubles:
 
     def __init__(self, horizon: int = HORIZON) -> None:
         self._horizon = horizon
-        self._young: set[object] = set()
-        self._old: set[object] = set()
+        self._young: set[int] = set()
+        self._old: set[int] = set()
 
-    def seen(self, identity: object) -> bool:
+    def dump(self) -> list[list[int]]:
+        """Itself as plain values."""
+        return [list(self._young), list(self._old)]
+
+    def load(self, state: Sequence[Sequence[int]]) -> None:
+        """Know what `dump` gave."""
+        self._young, self._old = map(set, state)
+
+    def seen(self, identity: int) -> bool:
         """Whether `identity` was seen before; from now on it was."""
         if identity in self._young or identity in self._old:
             return True

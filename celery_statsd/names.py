@@ -12,7 +12,7 @@ The laws, for what StatsD, Bucky, gostatsd, telegraf and Graphite would else cut
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from celery_statsd.metric import Kind, Series
 
@@ -67,6 +67,16 @@ class Names:
         """The node of `entity`, the same at every call until it is released."""
         given = self._given.get((family, entity))
         return given if given is not None else self._give(family, entity)
+
+    def dump(self) -> list[tuple[str, str, str]]:
+        """Which entity has which node: (family, entity, node)."""
+        return [(family, entity, node) for (family, entity), node in self._given.items()]
+
+    def load(self, state: Iterable[Sequence[str]]) -> None:
+        """Give the nodes that `dump` told of."""
+        for family, entity, node in state:
+            self._given[family, entity] = node
+            self._taken[family, node] = entity
 
     def release(self, family: str, entity: str) -> None:
         """Forget `entity`: its node may be given to another one."""

@@ -6,8 +6,9 @@
 All times are epoch seconds.
 """
 
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +17,7 @@ from celery_statsd.clocks import host_of
 from celery_statsd.events import (
     OUTCOMES,
     Change,
+    Event,
     Known,
     Moment,
     Sent,
@@ -26,7 +28,7 @@ from celery_statsd.events import (
 from celery_statsd.ledger import Doubles, Ledger
 from celery_statsd.metric import Batch, Kind
 from celery_statsd.names import Names
-from celery_statsd.roster import Roster
+from celery_statsd.roster import Index, Life, Roster
 from celery_statsd.rules import CATALOGUE, COUNTERS, WORDS
 from celery_statsd.rules.base import Rule
 from celery_statsd.rules.task import LONGEST
@@ -53,9 +55,26 @@ ENTITY: dict[str, Callable[[Any], str | None]] = {
 
 KINDS = {(family, rule.metric): rule.kind for rule in CATALOGUE for family in rule.families}
 
+OWN_TOTALS = frozenset(
+    rule.metric
+    for rule in CATALOGUE
+    if rule.families == ("agent",) and not rule.metric.startswith("sink_")
+)
+"""The totals the pipeline keeps itself, which go on where they were after a restart."""
+
 WORKER_GAUGES = tuple(
     rule for rule in CATALOGUE if rule.kind is Kind.GAUGE and rule.families == ("worker",)
 )
+
+
+def identity(event: Event) -> int:
+    """What tells `event` from all others: its sender, its clock and its time, as 64 bits.
+
+    Hashes of numbers are the same in every process (those of texts and of None are not).
+    """
+    sender = zlib.crc32(event.hostname.encode())
+    clock = -1 if event.clock is None else event.clock
+    return hash((sender, -1 if event.pid is None else event.pid, clock, event.timestamp))
 
 
 class Pipeline:
@@ -94,6 +113,39 @@ class Pipeline:
         """The first interval begins at `now`."""
         self._aggregator.begin(now)
 
+    def dump(self) -> dict[str, Any]:
+        """All that it knows and has added up, as plain values: see `load`."""
+        index = Index()
+        return {
+            "tracker": self._tracker.dump(index),
+            "roster": self._roster.dump(index),
+            "lives": index.dump(),
+            "aggregator": self._aggregator.dump(),
+            "names": self._names.dump(),
+            "ledger": self.ledger.dump(),
+            "doubles": self._doubles.dump(),
+            "clamped": self.clamped,
+            "grown": [[*key, total] for key, total in self._grown.items()],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Become what `dump` told of, in a new pipeline of the same settings."""
+        lives = [Life.load(life) for life in state["lives"]]
+        self._names.load(state["names"])
+        self._aggregator.load(state["aggregator"])
+        self._roster.load(state["roster"], lives)
+        self._tracker.load(state["tracker"], lives)
+        self._doubles.load(state["doubles"])
+        self.ledger = Ledger.load(state["ledger"])
+        self.clamped = state["clamped"]
+        self._grown = Counter({(*key,): total for *key, total in state["grown"]})
+
+    def restart(self, family: str, entity: str) -> None:
+        """What the entity's totals are told by began anew, at 0: see `grow`."""
+        for key in self._grown:
+            if key[:2] == (family, entity) and key[2] not in OWN_TOTALS:
+                self._grown[key] = 0
+
     def feed(self, body: bytes, now: float) -> None:
         """Take in one message's body, come at `now`. Never raises, whatever it holds."""
         decoded = decode(body)
@@ -103,7 +155,7 @@ class Pipeline:
             ledger.bad.update(decoded.bad)
             ledger.dropped["custom"] += decoded.custom
         for event in decoded.events:
-            if self._doubles.seen((event.hostname, event.pid, event.clock, event.timestamp)):
+            if self._doubles.seen(identity(event)):
                 ledger.doubled += 1
                 continue
             changes = self._observe(event, now)

@@ -15,8 +15,9 @@ Laws:
 6. While we could not listen ourselves nobody else's silence counts (`deaf`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from typing import Any, Self
 
 from celery_statsd.clocks import Clocks, host_of
 from celery_statsd.events import Change, Event, Moment, Offline, Online, WorkerEvent
@@ -89,6 +90,19 @@ class Life:
         self._starts_since = 0
         self.lost = 0
 
+    def dump(self) -> dict[str, Any]:
+        """Itself as plain values."""
+        return {**vars(self), "state": self.state.value}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any]) -> Self:
+        """What `dump` gave, as a life again; the tracker counts what it holds."""
+        life = cls.__new__(cls)
+        vars(life).update(state)
+        life.state, life.loadavg = State(state["state"]), tuple(state["loadavg"])
+        life.reserved = life.running = 0
+        return life
+
     @property
     def farewelled(self) -> bool:
         """Whether it said goodbye, and has not come back."""
@@ -137,6 +151,21 @@ class Life:
         return max(0, missing)
 
 
+class Index:
+    """Numbers for lives, so that plain values can point to them."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Life, int] = {}
+
+    def of(self, life: Life) -> int:
+        """The number of `life`."""
+        return self._numbers.setdefault(life, len(self._numbers))
+
+    def dump(self) -> list[dict[str, Any]]:
+        """Each life that has a number, in their order."""
+        return [life.dump() for life in self._numbers]
+
+
 class Roster:
     """All workers heard of. `silence` is in heartbeat intervals, `ceiling` in lives.
 
@@ -157,6 +186,26 @@ class Roster:
     def __iter__(self) -> Iterator[Life]:
         """The present life of each name."""
         return iter(self._names.values())
+
+    def dump(self, index: Index) -> dict[str, Any]:
+        """Itself as plain values; lives by their number."""
+        return {
+            "lives": [index.of(life) for life in self._lives.values()],
+            "names": [index.of(life) for life in self._names.values()],
+            "clocks": self.clocks.dump(),
+            "forgotten": self.forgotten,
+            "lost": self.lost,
+            "listening_since": self._listening_since,
+        }
+
+    def load(self, state: Mapping[str, Any], lives: Sequence[Life]) -> None:
+        """Go on from what `dump` told."""
+        known, present = ([lives[number] for number in state[k]] for k in ("lives", "names"))
+        self._lives = {(life.hostname, life.pid): life for life in known}
+        self._names = {life.hostname: life for life in present}
+        self.clocks.load(state["clocks"])
+        self.forgotten, self.lost = state["forgotten"], state["lost"]
+        self._listening_since = state["listening_since"]
 
     def deaf(self, now: float) -> None:
         """We cannot hear at `now`: nobody's silence so far means anything."""

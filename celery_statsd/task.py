@@ -3,8 +3,9 @@
 The laws stand at the head of `tracker`; here are the first three of them, as code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Any, Self
 
 from celery_statsd.clocks import host_of
 from celery_statsd.events import (
@@ -22,7 +23,7 @@ from celery_statsd.events import (
     TaskEvent,
     epoch,
 )
-from celery_statsd.roster import Life
+from celery_statsd.roster import Index, Life
 
 END_OF = {
     Succeeded: Moment.SUCCEEDED,
@@ -55,6 +56,14 @@ CONCLUDED = Moment.RETURNED.bit | Moment.UNREPORTED.bit | Moment.LOST.bit
 """Sets of moments: how an attempt came into sight, its ends, the ends that nobody told."""
 
 
+_SENDING = ("eta", "expires", "host", "name", "queue", "retries", "sent", "taken")
+_ATTEMPT = (
+    "apart", "arrived", "ended", "error", "eta", "known", "name", "received",
+    "retries", "runtime", "started", "told",
+)  # fmt: skip
+# What is plain of a sending and of an attempt: the fields that are written to a snapshot.
+
+
 class Stage(Enum):
     """Where work waits or runs: the in-flight gauges."""
 
@@ -84,6 +93,19 @@ class Sending:
         self.expires = epoch(event.expires)
         self.taken = False
         self.stage: Stage | None = None
+
+    def dump(self) -> list[Any]:
+        """Itself as plain values."""
+        return [getattr(self, name) for name in _SENDING]
+
+    @classmethod
+    def load(cls, task: "Task", state: Sequence[Any]) -> Self:
+        """What `dump` gave, as a sending of `task` again, in no stage yet."""
+        sending = cls.__new__(cls)
+        for name, value in zip(_SENDING, state, strict=True):
+            setattr(sending, name, value)
+        sending.task, sending.stage = task, None
+        return sending
 
 
 class Attempt:
@@ -115,6 +137,23 @@ class Attempt:
         self.known = 0
         self.told = 0
         self.stage: Stage | None = None
+
+    def dump(self, index: Index) -> list[Any]:
+        """Itself as plain values; its life and its sending by number."""
+        sendings = self.task.sendings
+        sending = sendings.index(self.sending) if self.sending else None
+        return [index.of(self.life), sending, *(getattr(self, name) for name in _ATTEMPT)]
+
+    @classmethod
+    def load(cls, task: "Task", lives: Sequence[Life], state: Sequence[Any]) -> Self:
+        """What `dump` gave, as an attempt of `task` again, in no stage yet."""
+        life, sending, *values = state
+        attempt = cls.__new__(cls)
+        for name, value in zip(_ATTEMPT, values, strict=True):
+            setattr(attempt, name, value)
+        attempt.task, attempt.life, attempt.stage = task, lives[life], None
+        attempt.sending = None if sending is None else task.sendings[sending]
+        return attempt
 
     def lacks(self, moment: Moment) -> bool:
         """Whether `moment` is not known of it."""
@@ -211,8 +250,23 @@ class Task:
             old, young = self.attempts[:-half], self.attempts[-half:]
             self.attempts = [a for a in old if not (a.over and a.known & RECEIPT)] + young
         if len(self.sendings) > LONGEST_HISTORY:
-            waiting = [sending for sending in self.sendings[:-half] if not sending.taken]
-            self.sendings = waiting + self.sendings[-half:]
+            used = {attempt.sending for attempt in self.attempts}
+            old, young = self.sendings[:-half], self.sendings[-half:]
+            self.sendings = [s for s in old if s in used or not s.taken] + young
+
+    def dump(self, index: Index) -> list[Any]:
+        """Itself as plain values."""
+        sendings = [sending.dump() for sending in self.sendings]
+        return [self.uuid, sendings, [attempt.dump(index) for attempt in self.attempts]]
+
+    @classmethod
+    def load(cls, lives: Sequence[Life], state: Sequence[Any]) -> Self:
+        """What `dump` gave, as a task again."""
+        uuid, sendings, attempts = state
+        task = cls(uuid)
+        task.sendings = [Sending.load(task, sending) for sending in sendings]
+        task.attempts = [Attempt.load(task, lives, attempt) for attempt in attempts]
+        return task
 
     def tells_again(self, event: TaskEvent, life: Life) -> bool:
         """Whether `event` only says once more how an attempt of this process ended."""

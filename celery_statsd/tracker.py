@@ -23,13 +23,14 @@ Laws:
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
+from typing import Any
 
 from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, endings
 from celery_statsd.events import OUTCOMES, Change, Moment, Sent, TaskEvent
-from celery_statsd.roster import Life
+from celery_statsd.roster import Index, Life
 from celery_statsd.task import RECEIPT, Attempt, Sending, Stage, Task
 
 PROVISIONAL = 1.0
@@ -82,11 +83,37 @@ class Tracker:
         self._provisional: dict[Attempt, None] = {}
         self._waiting: dict[str, dict[Sending, None]] = {}
         self._delivered: dict[str, float] = {}
+        self._serial = 0
         self._expiring: list[tuple[float, int, Sending]] = []
 
     def __len__(self) -> int:
         """How many tasks wait or run."""
         return len(self._live)
+
+    def dump(self, index: Index) -> dict[str, Any]:
+        """Itself as plain values; lives by their number."""
+        return {
+            "live": [task.dump(index) for task in self._live.values()],
+            "past": [task.dump(index) for task in self._past.values()],
+            "long_past": [task.dump(index) for task in self._long_past.values()],
+            "names": [[stage.value, name] for stage, name in self.in_flight],
+            "totals": {moment.value: total for moment, total in self.totals.items()},
+            "delivered": self._delivered,
+            "forgotten": self.forgotten,
+            "unmatched": self.unmatched,
+        }
+
+    def load(self, state: Mapping[str, Any], lives: Sequence[Life]) -> None:
+        """Go on from what `dump` told."""
+        self.totals.update({Moment(word): total for word, total in state["totals"].items()})
+        self.in_flight.update({(Stage(stage), name): 0 for stage, name in state["names"]})
+        self._delivered = dict(state["delivered"])
+        self.forgotten, self.unmatched = state["forgotten"], state["unmatched"]
+        for shelf in ("live", "past", "long_past"):
+            tasks = [Task.load(lives, task) for task in state[shelf]]
+            getattr(self, f"_{shelf}").update({task.uuid: task for task in tasks})
+            for task in tasks:
+                self._resume(task)
 
     def sent(self, event: Sent) -> list[Change]:
         """A task was published."""
@@ -98,8 +125,7 @@ class Tracker:
             self._trace(attempt, sending)
             changes += self._tell(attempt)
         self._queue(sending)
-        if sending.expires is not None and not sending.taken:
-            heapq.heappush(self._expiring, (sending.expires, self.totals[Moment.SENT], sending))
+        self._await_expiry(sending)
         self._keep(task)
         return changes
 
@@ -138,6 +164,22 @@ class Tracker:
         if len(self.in_flight) > MOST_NAMES * len(Stage):
             self.in_flight = +self.in_flight
         return changes
+
+    def _resume(self, task: Task) -> None:
+        """Count a loaded task where it stands."""
+        for sending in task.sendings:
+            self._queue(sending)
+            self._await_expiry(sending)
+        for attempt in task.attempts:
+            if attempt.known & RECEIPT:
+                self._place(attempt)
+            else:
+                self._provisional[attempt] = None
+
+    def _await_expiry(self, sending: Sending) -> None:
+        if sending.expires is not None and not sending.taken:
+            self._serial += 1
+            heapq.heappush(self._expiring, (sending.expires, self._serial, sending))
 
     def _recall(self, uuid: str) -> Task:
         task = self._live.get(uuid)

@@ -1,6 +1,7 @@
 """What a body may hold, and what is made of it."""
 
 import json
+import time
 
 import msgspec
 import pytest
@@ -183,6 +184,9 @@ CHAINED = (
         ("<weird object at 0x7f>", "???", "unknown"),
         ("NotRegistered('shop.gone')", "", "NotRegistered"),
         ("Größe('x')", "", "Größe"),
+        ("Øre('x')", "", "Øre"),
+        ("shop.(1)", "", "unknown"),
+        ("1st(1)", "", "unknown"),
     ],
 )
 def test_the_class_of_an_exception(exception, traceback, expected):
@@ -227,6 +231,17 @@ def test_an_unregistered_name_stands_in_the_exception_only():
 def test_times_in_text(text, expected):
     """ISO 8601, UTC where no zone is named; what is none is no time."""
     assert expected == epoch(text)
+
+
+def test_a_time_without_a_zone_is_utc(monkeypatch):
+    """Wherever the agent itself runs."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert NOON == epoch("2023-11-14T22:13:20")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @patiently

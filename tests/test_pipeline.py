@@ -227,6 +227,16 @@ def test_durations_never_go_negative():
     assert 2 == pipeline.clamped == counters(batch)["agent", "localhost", "timers_clamped"]
 
 
+def test_the_skew_of_a_sender_is_measured():
+    """A client whose clock is an hour behind: what its tasks waited is put right."""
+    pipeline, worker = Pipeline(), Process()
+    pipeline.feed(body(client().sent("a", NOON - 3600)), NOON)
+    pipeline.feed(body(worker.received("a", NOON)), NOON)
+    pipeline.feed(body(worker.started("a", NOON + 2)), NOON + 2)
+    times = {s.metric: t.values for s, t in pipeline.flush(NOON + 3).timers if s.family == "queue"}
+    assert {"wait": (2000.0,)} == times
+
+
 def test_a_backlog_is_seen_in_the_lag():
     """From the making of a message's last event to its arrival."""
     pipeline, worker = Pipeline(), Process()

@@ -127,7 +127,7 @@ def test_one_that_had_left_and_comes_back_is_seen_again() -> None:
     watch.tell(worker.beat(NOON, 3), worker.offline(NOON + 1, 3))
     watch.wait(PATIENCE + 1)
     watch.roster.leavers(watch.now)
-    watch.tell(worker.online(watch.now, 3), worker.beat(watch.now + 2, 3))
+    watch.tell(worker.online(watch.now, 3))
     assert State.UP is watch.life.state
     assert [("offline", 101, 1)] == watch.news
 
@@ -242,6 +242,17 @@ def test_the_dead_are_shown_for_an_hour() -> None:
     assert [] == list(watch.roster)
 
 
+def test_one_without_heartbeat_is_seen_again_whenever_it_speaks() -> None:
+    """An hour of silence closes its name, though it may still hold a task."""
+    watch, worker = Watch(), Process()
+    watch.tell(worker.received("a", NOON))
+    watch.life.reserved = 1
+    assert ["w1@web1"] == watch.roster.leavers(NOON + FORGOTTEN_AFTER + 1)
+    assert [] == list(watch.roster)
+    watch.tell(worker.started("a", NOON + FORGOTTEN_AFTER + 2))
+    assert (1, State.UNKNOWN) == (watch.life.reserved, watch.life.state)
+
+
 def test_an_earlier_life_is_forgotten_when_nothing_late_can_come() -> None:
     """Its last events may come KEPT_AFTER seconds late; until then it is known as what it was."""
     watch = Watch()
@@ -327,6 +338,16 @@ def test_the_meter_begins_with_the_first_heartbeat() -> None:
     watch.tell(worker.beat(NOON, 500), worker.beat(NOON + 2, 501))
     watch.wait(5)
     assert [("events_lost", 101, 1)] == watch.news
+
+
+def test_what_trails_the_first_heartbeat_hides_no_loss() -> None:
+    """A start that the first heartbeat had counted makes up for none of the next."""
+    watch, worker = Watch(), Process()
+    watch.tell(
+        worker.beat(NOON, 500), worker.started("old", NOON - 0.1), worker.beat(NOON + 2, 501)
+    )
+    watch.wait(5)
+    assert 1 == watch.roster.lost
 
 
 def test_a_gap_of_ours_is_measured() -> None:

@@ -166,6 +166,18 @@ def test_a_redelivery_shares_the_publication():
         sending.taken = True
 
 
+def test_a_redelivery_under_a_shadow_name_shares_it_too():
+    """The receipts do not name what was sent: their likes tell."""
+    story = Story()
+    sending = story.send(name="add")
+    first = story.tell(WORKER.received("a", NOON, name="Report"))
+    first.sending = story.task.sending_of(first)
+    assert sending is first.sending
+    sending.taken = True
+    second = story.tell(OTHER.received("a", NOON, name="Report"))
+    assert sending is story.task.sending_of(second)
+
+
 def test_received_again_is_of_the_same_message():
     """A later receipt by anybody; a retry is another message."""
     story = Story()
@@ -194,6 +206,8 @@ def test_what_is_remembered_of_one_task_is_bounded():
     """A task that is retried for years keeps its last attempts, and those that still run."""
     story = Story()
     running = story.tell(OTHER.received("a", NOON))
+    running.sending = story.send()
+    running.sending.taken = True
     story.tell(OTHER.started("a", NOON))
     for retries in range(1000):
         story.send(retries=retries).taken = True
@@ -202,6 +216,7 @@ def test_what_is_remembered_of_one_task_is_bounded():
         story.tell(WORKER.retried("a", NOON))
         story.task.trim()
     assert running in story.task.attempts
+    assert running.sending in story.task.sendings
     assert len(story.task.attempts) <= LONGEST_HISTORY + 1
     assert len(story.task.sendings) <= LONGEST_HISTORY
     assert 999 == story.task.attempts[-1].retries

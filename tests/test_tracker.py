@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.events import OUTCOMES
+from celery_statsd.task import LONGEST_HISTORY
 from celery_statsd.tracker import EXPIRY_GRACE, MOST_NAMES, OVERTAKEN, PROVISIONAL
 from tests.bodies import (
     ENDS,
@@ -271,6 +272,33 @@ def test_what_was_given_up_and_speaks_again_is_found():
     assert {} == scene.in_flight == scene.recounted
 
 
+def test_a_start_that_comes_after_all_is_of_another_attempt():
+    """What was told lost unstarted has its end: a late start begins what is found, with its end."""
+    scene, worker = Scene(lost_after=5.0), Process()
+    scene.tell(worker.online(NOON), worker.received("a", NOON))
+    scene.wait(20)
+    assert totals("received lost") == scene.totals
+    scene.tell(worker.beat(scene.now), worker.started("a", scene.now + 0.1))
+    scene.wait(2)
+    assert {("running", "shop.pay"): 1} == scene.in_flight == scene.recounted
+    scene.tell(worker.succeeded("a", scene.now))
+    assert totals("received lost found started succeeded") == scene.totals
+
+
+def test_a_name_that_was_told_stays():
+    """What was found without a name is `unknown` to its end, though its publication turns up: its
+    gauges stand under that."""
+    scene, worker = Scene(), Process()
+    scene.tell(worker.started("a", NOON))
+    scene.wait(2)
+    scene.tell(client().sent("a", NOON, name="shop.pay"))
+    assert {("running", "unknown"): 1} == scene.in_flight == scene.recounted
+    scene.tell(worker.succeeded("a", scene.now))
+    assert {} == scene.in_flight
+    ends = [change.of.name for change in scene.changes if change.news.word == "succeeded"]
+    assert ["unknown"] == ends
+
+
 def test_an_idle_worker_shows_that_a_task_ended_without_a_word():
     """Ignore, an early Reject, a lost event: the heartbeat that says "nothing runs", and the one
     behind it, make the attempt `unreported`."""
@@ -357,6 +385,8 @@ def test_a_task_that_is_retried_for_years_stays_small_and_exact():
         if retries:
             scene.tell(worker.retried("a", scene.now))
         scene.tell(worker.started("a", scene.now))
+    (task,) = scene.tracker._live.values()
+    assert LONGEST_HISTORY >= max(len(task.attempts), len(task.sendings))
     assert totals(f"sent*{rounds} received*{rounds} started*{rounds} retried*{rounds - 1}") == (
         scene.totals
     )

@@ -1,0 +1,194 @@
+"""The journal: what the pipeline has taken in, on disk, so that a new process can go on with it.
+
+A file holds a snapshot of the pipeline and, behind it, every call made to the pipeline since: the
+bodies fed, the ticks, the flushes. To recover is to load the snapshot and make the same calls
+again. The pipeline has no clock and no chance in it, therefore it comes to the same sums; nothing
+of what it keeps must be written twice, as itself and as its changes.
+
+Laws:
+1. What was committed survives the process, and (with fdatasync) the machine. The broker is told
+   only afterwards that it may forget.
+2. A record is whole or it is not there: each carries its length and a checksum. A torn tail is
+   what was never committed; it is cut off. A file that does not begin as a journal of this
+   version does is set aside, never overwritten, and never stops the start.
+3. A new snapshot is written beside the old file and takes its name when it is whole.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+MAGIC = b"celery-statsd journal 1\n"
+"""What a journal begins with; the number is the version of all that follows."""
+
+LARGEST = 1 << 30
+"""Bytes: no record is longer; a length beyond it is damage."""
+
+_HEAD = 8  # bytes: length and checksum, big endian
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot", array_like=True):
+    """The whole pipeline at `now`, as it dumps itself; `number` is that of the last flush, and
+    `sent` says of each sink up to which flush it has delivered."""
+
+    now: float
+    number: int
+    sent: dict[str, int]
+    state: Any
+
+
+class Fed(msgspec.Struct, frozen=True, tag="fed", array_like=True):
+    """Bodies that came together at `now`."""
+
+    now: float
+    bodies: list[bytes]
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):
+    """A message that was not even tried."""
+
+    reason: str
+
+
+class Deaf(msgspec.Struct, frozen=True, tag="deaf", array_like=True):
+    """The broker was away at `now`."""
+
+    now: float
+
+
+class Ticked(msgspec.Struct, frozen=True, tag="ticked", array_like=True):
+    """Time passed until `now`."""
+
+    now: float
+
+
+class Flushed(msgspec.Struct, frozen=True, tag="flushed", array_like=True):
+    """Flush `number` was drained at `now`."""
+
+    now: float
+    number: int
+
+
+class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):
+    """A sink has delivered every flush up to `number`."""
+
+    sink: str
+    number: int
+
+
+Record = Snapshot | Fed | Refused | Deaf | Ticked | Flushed | Sent
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+class Journal:
+    """One journal file. Used by one thread; `size` is its length in bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self.set_aside: Path | None = None
+        self._file: BinaryIO | None = None
+        self._pending: list[bytes] = []
+
+    def recover(self) -> list[Record]:
+        """The records of the file, as far as they are whole; [] when there is no file.
+
+        A file that is no journal of this version is renamed (see `set_aside`). Raises OSError
+        when the folder or the file cannot be read.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        records = list(_records(content)) if content.startswith(MAGIC) else []
+        if not records or not isinstance(records[0], Snapshot):
+            self.set_aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.damaged")
+            self.path.rename(self.set_aside)
+            return []
+        return records
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Write a new file that holds `snapshot` alone, in the place of the old one."""
+        beside = self.path.with_name(f"{self.path.name}.new")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        file = os.fdopen(descriptor, "wb", buffering=0)
+        try:
+            self.size = _write(file, MAGIC + _framed(snapshot))
+            os.fsync(file.fileno())
+            beside.rename(self.path)
+            _sync_folder(self.path.parent)
+        except OSError:
+            file.close()
+            raise
+        self._close_file()
+        self._file = file
+        self._pending.clear()
+
+    def append(self, record: Record) -> None:
+        """Keep `record` for the next commit."""
+        self._pending.append(_framed(record))
+
+    def commit(self) -> None:
+        """Write what was appended, down to the disk. Raises OSError; nothing is forgotten then."""
+        if not self._pending or self._file is None:
+            return
+        wire = b"".join(self._pending)
+        os.ftruncate(self._file.fileno(), self.size)  # half a write of an earlier attempt
+        os.lseek(self._file.fileno(), self.size, os.SEEK_SET)
+        written = _write(self._file, wire)
+        os.fdatasync(self._file.fileno())
+        self.size += written
+        self._pending.clear()
+
+    def close(self) -> None:
+        """Let go of the file; what was not committed is forgotten."""
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _framed(record: Record) -> bytes:
+    payload = _encode(record)
+    return len(payload).to_bytes(4) + zlib.crc32(payload).to_bytes(4) + payload
+
+
+def _records(content: bytes) -> Iterator[Record]:
+    """The whole records in `content`, up to the first that is not."""
+    at = len(MAGIC)
+    while at + _HEAD <= len(content):
+        length = int.from_bytes(content[at : at + 4])
+        payload = content[at + _HEAD : at + _HEAD + length]
+        if length > LARGEST or len(payload) < length:
+            return
+        if zlib.crc32(payload) != int.from_bytes(content[at + 4 : at + _HEAD]):
+            return
+        try:
+            yield _decode(payload)
+        except msgspec.MsgspecError:
+            return
+        at += _HEAD + length
+
+
+def _write(file: BinaryIO, wire: bytes) -> int:
+    """Write all of `wire`; a disk that is full raises OSError."""
+    done = 0
+    while done < len(wire):
+        done += file.write(memoryview(wire)[done:])
+    return done
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
