@@ -19,21 +19,24 @@ for an agent that lives and tells nothing is worse than one that is started anew
 """
 
 import os
-import queue
 import resource
 import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Self
 
-from celery_statsd.errors import BadEvent, SinkDown
+from celery_statsd.chronicle import Chronicle
+from celery_statsd.errors import BadEvent
 from celery_statsd.keys import Settings
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch
+from celery_statsd.names import escape
+from celery_statsd.outlet import Outlet
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.sinks import sink_from
 from celery_statsd.sinks.base import Sink
@@ -43,6 +46,9 @@ from celery_statsd.trouble import Trouble
 
 IDLE = 0.5
 """Seconds the listening loop waits for a message before it looks at the time."""
+
+CHECKPOINT = 1.0
+"""Seconds from one commit of the journal, and acknowledgement to the broker, to the next."""
 
 TICK = 1.0
 """Seconds between two ticks of the pipeline."""
@@ -57,90 +63,34 @@ LAST_WORDS = 2.0
 FAREWELL = 5.0
 """Seconds all outlets together have, at the stop, to send what is left."""
 
-MAILBOX = 60
-"""Batches an outlet may be behind; past it the oldest are given up, and counted."""
-
 JSON = frozenset({"application/json", ""})
 UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "binary", ""})
-
-
-class Outlet(threading.Thread):
-    """A sink with a thread and a mailbox of its own.
-
-    `given_up` counts the values of the batches it never sent: those the mailbox had no room for,
-    and those a fault has cost.
-    """
-
-    def __init__(self, sink: Sink, log: Log) -> None:
-        super().__init__(name=f"outlet {sink.address.text}", daemon=True)
-        self.sink = sink
-        self.given_up = 0
-        self._mailbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._trouble = Trouble(log, "sink_down", "sink_back", sink=sink.address.text)
-        self._late = Trouble(log, "sink_behind", "sink_in_time", sink=sink.address.text)
-
-    @property
-    def waiting(self) -> int:
-        """How many batches it is behind."""
-        return self._mailbox.qsize()
-
-    def put(self, batch: Batch) -> None:
-        """Leave `batch` to be sent. Never waits."""
-        if self.waiting >= MAILBOX:
-            with suppress(queue.Empty):
-                self.given_up += _values(self._mailbox.get_nowait())
-            self._late.tell(time.monotonic(), SinkDown(f"{MAILBOX} flushes wait to be sent"))
-        elif not self.waiting:
-            self._late.over(time.monotonic())
-        self._mailbox.put(batch)
-
-    def finish(self) -> None:
-        """Send what is left, close the sink, end. Does not wait for it."""
-        self._mailbox.put(None)
-
-    def run(self) -> None:
-        """Send batch after batch, whatever happens to each."""
-        while (batch := self._mailbox.get()) is not None:
-            self._send(batch)
-        try:
-            self.sink.close()
-        except Exception as error:
-            self._trouble.tell(time.monotonic(), error)
-
-    def _send(self, batch: Batch) -> None:
-        try:
-            self.sink.send(batch)
-        except SinkDown as error:
-            self._trouble.tell(time.monotonic(), error)
-        except Exception as error:  # a fault of ours must not silence the sink for ever
-            self.sink.tally.errors += 1
-            self.given_up += _values(batch)
-            self._trouble.tell(time.monotonic(), error)
-        else:
-            self._trouble.over(time.monotonic())
 
 
 class Agent:
     """One source, one pipeline, any number of sinks.
 
-    `host` and `alias` are the entities of its own and of its broker's vitals; `flush_interval`
-    is in seconds.
+    `make` makes the pipeline. `host` and `alias` are the entities of its own and of its broker's
+    vitals; `flush_interval` is in seconds; `state` is the file of its journal.
     """
 
     def __init__(  # noqa: PLR0913
         self,
         source: Source,
-        pipeline: Pipeline,
+        make: Callable[[], Pipeline],
         sinks: Sequence[Sink],
         log: Log,
         *,
         host: str = "localhost",
         alias: str = "broker",
         flush_interval: float = 10.0,
+        state: Path | None = None,
     ) -> None:
         self._source = source
-        self._pipeline = pipeline
-        self._outlets = [Outlet(sink, log) for sink in sinks]
+        addresses = [sink.address.text for sink in sinks]
+        self._chronicle = Chronicle(make, addresses, log)
+        self._state = state
+        self._outlets = [Outlet(sink, log, self._note_delivered) for sink in sinks]
         self._log = log
         self._host = host
         self._alias = alias
@@ -150,10 +100,10 @@ class Agent:
         self._flusher = threading.Thread(target=self._keep_flushing, name="flush", daemon=True)
         self._fault: Exception | None = None
         self._refused = Trouble(log, "message_refused", cure="set event_serializer to 'json'")
-        self._faulty = Trouble(log, "message_failed")
         self._began = time.monotonic()
         self._looked_at = 0.0
         self._tick_at = 0.0
+        self._checkpoint_at = 0.0
         self._flush_took: float | None = None
 
     @classmethod
@@ -161,12 +111,13 @@ class Agent:
         """The agent that `settings` describe. Raises ConfigError."""
         return cls(
             source_for(broker_of(settings), log),
-            pipeline_of(settings),
+            partial(pipeline_of, settings),
             [sink_from(address) for address in settings.sinks],
             log,
             host=host_of(settings),
             alias=settings.broker[0].partition(":")[0],
             flush_interval=settings.flush_interval,
+            state=state_of(settings),
         )
 
     def run(self) -> None:
@@ -188,8 +139,13 @@ class Agent:
         self._stopping.set()
 
     def _start(self) -> None:
-        self._pipeline.begin(time.time())
+        now = time.time()
+        lacking = self._chronicle.open(self._state, now)
+        for name, entity in (("agent", self._host), ("broker", self._alias)):
+            self._pipeline.restart(name, entity)
         for outlet in self._outlets:
+            for number, batch in lacking.get(outlet.sink.address.text, ()):
+                outlet.put(number, batch)
             outlet.start()
         self._flusher.start()
         sinks = " ".join(outlet.sink.address.text for outlet in self._outlets)
@@ -212,6 +168,8 @@ class Agent:
             if outlet.is_alive():
                 sink, waiting = outlet.sink.address.text, outlet.waiting
                 self._log.warning("sink_abandoned", sink=sink, flushes_waiting=waiting)
+        with self._lock:
+            self._chronicle.close(time.time())
         ledger = self._pipeline.ledger
         self._log.info("agent_stopped", events=ledger.events, counted=ledger.counted)
 
@@ -221,35 +179,57 @@ class Agent:
         messages = self._source.read(timeout)
         now = time.time()
         with self._lock:
-            for message in messages:
-                self._take(message, now)
+            self._take(messages, now)
             # An attempt to connect may have taken its time: what counts is before and after.
             self._excuse_silence(now, connected and self._source.connected)
             self._looked_at = now
             if not self._tick_at <= now < self._tick_at + TICK:
-                self._pipeline.tick(now)
+                self._chronicle.tick(now)
                 self._tick_at = now
-        if messages:
-            self._source.ack()
+            due = not self._checkpoint_at <= now < self._checkpoint_at + CHECKPOINT
+            if due or not self._state or self._source.needs_ack:
+                self._checkpoint(now)
         return len(messages)
+
+    def _checkpoint(self, now: float) -> None:
+        """Make what was taken in safe; then the broker may forget it."""
+        self._chronicle.commit()
+        self._source.ack()
+        self._checkpoint_at = now
+
+    def _note_delivered(self, sink: str, number: int) -> None:
+        """Called by the outlets: write down at once what must not be sent twice."""
+        with self._lock:
+            self._chronicle.delivered(sink, number)
+            self._chronicle.commit()
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        return self._chronicle.pipeline
 
     def _excuse_silence(self, now: float, connected: bool) -> None:
         """Nobody is taken for dead because we did not listen."""
         if not connected or not 0.0 <= now - self._looked_at < NAP:
-            self._pipeline.deaf(now)
+            self._chronicle.deaf(now)
 
-    def _take(self, message: Message, now: float) -> None:
+    def _take(self, messages: Sequence[Message], now: float) -> None:
+        bodies: list[bytes] = []
+        try:
+            for message in messages:
+                if not self._refuse(message):
+                    bodies.append(message.body)
+        finally:  # a fault of the source costs nothing that came before it
+            if bodies:
+                self._chronicle.feed(bodies, now)
+
+    def _refuse(self, message: Message) -> bool:
+        """Whether `message` is not even to be tried; then it is counted."""
         reason = refusal_of(message)
         if reason:
-            self._pipeline.refuse(reason)
+            self._chronicle.refuse(reason)
             told = BadEvent(f"{reason} {getattr(message, reason)[:60]!r}")
             self._refused.tell(time.monotonic(), told)
-            return
-        try:
-            self._pipeline.feed(message.body, now)
-        except Exception as error:  # a fault of ours: the next message may be better
-            self._pipeline.refuse("fault")
-            self._faulty.tell(time.monotonic(), error)
+        return bool(reason)
 
     def _take_last_words(self) -> None:
         deadline = time.monotonic() + LAST_WORDS
@@ -281,21 +261,25 @@ class Agent:
             began = time.perf_counter()
             self._note_vitals()
             batch = self._farewell() if last else self._drained()
+            number = self._chronicle.number
             self._flush_took = time.perf_counter() - began
         for outlet in self._outlets:
-            outlet.put(batch)
+            outlet.put(number, batch)
 
     def _drained(self) -> Batch:
         now = time.time()
         self._excuse_silence(now, self._source.connected)
-        return self._pipeline.flush(now)
+        batch = self._chronicle.flush(now)
+        self._chronicle.begin_anew(now)
+        return batch
 
     def _farewell(self) -> Batch:
         """The last batch, for the beat that is not over yet: the last one's value is written."""
         now = time.time()
         self._excuse_silence(now, self._source.connected)
-        self._pipeline.settle(now)
-        batch = self._pipeline.flush(now, last=True)
+        if not self._state:  # nobody will go on with what is in flight
+            self._pipeline.settle(now)
+        batch = self._chronicle.flush(now, last=True)
         return replace(batch, time=beat_after(now, self._interval))
 
     def _note_vitals(self) -> None:
@@ -319,6 +303,12 @@ class Agent:
 def host_of(settings: Settings) -> str:
     """The agent's own name: as set, else the machine's short name."""
     return settings.host or socket.gethostname().partition(".")[0]
+
+
+def state_of(settings: Settings) -> Path | None:
+    """The file of the journal; None when no folder is set and systemd gives none."""
+    folder = settings.state_dir or os.environ.get("STATE_DIRECTORY")
+    return Path(folder) / f"{escape(settings.app)}.journal" if folder else None
 
 
 def pipeline_of(settings: Settings) -> Pipeline:
@@ -353,6 +343,8 @@ def broker_of(settings: Settings) -> Broker:
         transport_options=settings.transport_options,
         event_exchange=settings.event_exchange,
         event_queue_prefix=settings.event_queue_prefix,
+        group=settings.group or settings.app,
+        queue_type=settings.event_queue_type,
     )
 
 
@@ -368,10 +360,6 @@ def beat_after(now: float, interval: float) -> float:
     beat = (now // interval + 1) * interval
     # Tenths of a second are no exact numbers: what is hardly later is the multiple of now.
     return beat if beat - now > interval * 1e-4 else beat + interval
-
-
-def _values(batch: Batch | None) -> int:
-    return len(batch.counters) + len(batch.gauges) + len(batch.timers) if batch else 0
 
 
 def resident_bytes() -> int:

@@ -192,12 +192,16 @@ def _asked_sinks(settings: Settings) -> Iterable[str]:
 
 
 def _on_signal(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first signal. It takes seconds at most, so later ones are ignored."""
+    """Call `stop` at the first signal. It takes seconds at most, so later ones mean nothing."""
 
     def answer(*_: object) -> None:
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, _nothing)  # not SIG_IGN: Python complains of one under way
         stop()
 
     for number in SIGNALS:
         signal.signal(number, answer)
+
+
+def _nothing(*_: object) -> None:
+    """How a signal is answered that comes once more."""

@@ -5,7 +5,8 @@
 | ConfigError | config, any address   | `cli.main`: the sentence on stderr, exit code 2       |
 | BadEvent    | `events.decode`       | `pipeline.feed`: counted under its reason             |
 | BrokerLost  | a source's own calls  | `source.base.Source.read`: logged once, opened again  |
-| SinkDown    | `Sink.send`           | `agent.Outlet`: logged once, counted                  |
+| SinkDown    | `Sink.send`           | `outlet.Outlet`: logged once, counted                 |
+| StateLost   | `chronicle`           | itself: logged once, tried anew at each flush         |
 """
 
 
@@ -38,3 +39,7 @@ class BrokerLost(CeleryStatsdError):
 
 class SinkDown(CeleryStatsdError):
     """A sink could not deliver now. What it may keep for later it has kept by then."""
+
+
+class StateLost(CeleryStatsdError):
+    """The journal cannot be written. The metrics go on without it."""

@@ -67,10 +67,11 @@ class Ticked(msgspec.Struct, frozen=True, tag="ticked", array_like=True):
 
 
 class Flushed(msgspec.Struct, frozen=True, tag="flushed", array_like=True):
-    """Flush `number` was drained at `now`."""
+    """Flush `number` was drained at `now`; `last` was the farewell of its process."""
 
     now: float
     number: int
+    last: bool = False
 
 
 class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):
@@ -106,12 +107,23 @@ class Journal:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return []
-        records = list(_records(content)) if content.startswith(MAGIC) else []
-        if not records or not isinstance(records[0], Snapshot):
-            self.set_aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.damaged")
-            self.path.rename(self.set_aside)
+        found = list(_records(content)) if content.startswith(MAGIC) else []
+        if not found or not isinstance(found[0][0], Snapshot):
+            self.put_aside()
             return []
-        return records
+        self.size = found[-1][1]
+        return [record for record, _ in found]
+
+    def put_aside(self) -> None:
+        """Give the file another name, for somebody to look at (see `set_aside`)."""
+        self.set_aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.damaged")
+        self.path.rename(self.set_aside)
+
+    def resume(self) -> None:
+        """Go on behind the last whole record that `recover` found."""
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        os.ftruncate(descriptor, self.size)
 
     def begin(self, snapshot: Snapshot) -> None:
         """Write a new file that holds `snapshot` alone, in the place of the old one."""
@@ -161,8 +173,8 @@ def _framed(record: Record) -> bytes:
     return len(payload).to_bytes(4) + zlib.crc32(payload).to_bytes(4) + payload
 
 
-def _records(content: bytes) -> Iterator[Record]:
-    """The whole records in `content`, up to the first that is not."""
+def _records(content: bytes) -> Iterator[tuple[Record, int]]:
+    """The whole records in `content` and where each ends, up to the first that is not whole."""
     at = len(MAGIC)
     while at + _HEAD <= len(content):
         length = int.from_bytes(content[at : at + 4])
@@ -171,11 +183,11 @@ def _records(content: bytes) -> Iterator[Record]:
             return
         if zlib.crc32(payload) != int.from_bytes(content[at + 4 : at + _HEAD]):
             return
+        at += _HEAD + length
         try:
-            yield _decode(payload)
+            yield _decode(payload), at
         except msgspec.MsgspecError:
             return
-        at += _HEAD + length
 
 
 def _write(file: BinaryIO, wire: bytes) -> int:

@@ -232,6 +232,20 @@ KEYS = (
     Key("event_exchange", TEXT, "celeryev", "The exchange of the events (event_exchange)."),
     Key("event_queue_prefix", TEXT, "celeryev", "The head of the event queue's name."),
     Key(
+        "group",
+        TEXT,
+        None,
+        "On RabbitMQ: agents of one group share one queue and count each event once; two groups "
+        "each get every event. The value of app when not set.",
+    ),
+    Key(
+        "event_queue_type",
+        _choice("quorum", "classic", "transient"),
+        "quorum",
+        "On RabbitMQ: quorum outlives the agent and the broker, classic the agent alone, "
+        "transient neither.",
+    ),
+    Key(
         "sinks",
         ADDRESSES,
         ("statsd://127.0.0.1:8125",),
@@ -246,6 +260,13 @@ KEYS = (
         TEXT,
         None,
         "The agent's own name in the agent family; this machine's short name when not set.",
+    ),
+    Key(
+        "state_dir",
+        TEXT,
+        None,
+        "A folder for what must survive a restart; none, unless systemd gives one "
+        "(STATE_DIRECTORY).",
     ),
     Key("max_attempts", COUNT, 100_000, "Task attempts remembered at once."),
     Key("max_series", COUNT, 100_000, "Series kept at once; the rest is folded into one."),
@@ -295,11 +316,14 @@ class Settings:
     transport_options: Mapping[str, Any]
     event_exchange: str
     event_queue_prefix: str
+    group: str | None
+    event_queue_type: str
     sinks: tuple[str, ...]
     prefix: str
     app: str
     flush_interval: float
     host: str | None
+    state_dir: str | None
     max_attempts: int
     max_series: int
     max_workers: int

@@ -236,10 +236,7 @@ class Pipeline:
         if isinstance(event, Started):
             life.note_start(event.timestamp)
         changes = self._tracker.observe(event, life, now)
-        if changes is None:
-            self._measure(told)
-            return None
-        return told + changes
+        return None if changes is None else told + changes
 
     def _measure(self, changes: Iterable[Change]) -> None:
         """Let the rules speak."""

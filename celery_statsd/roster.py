@@ -195,6 +195,7 @@ class Roster:
             "clocks": self.clocks.dump(),
             "forgotten": self.forgotten,
             "lost": self.lost,
+            "closed": self._closed,
             "listening_since": self._listening_since,
         }
 
@@ -205,6 +206,7 @@ class Roster:
         self._names = {life.hostname: life for life in present}
         self.clocks.load(state["clocks"])
         self.forgotten, self.lost = state["forgotten"], state["lost"]
+        self._closed = list(state["closed"])
         self._listening_since = state["listening_since"]
 
     def deaf(self, now: float) -> None:

@@ -251,8 +251,8 @@ class Task:
             self.attempts = [a for a in old if not (a.over and a.known & RECEIPT)] + young
         if len(self.sendings) > LONGEST_HISTORY:
             used = {attempt.sending for attempt in self.attempts}
-            old, young = self.sendings[:-half], self.sendings[-half:]
-            self.sendings = [s for s in old if s in used or not s.taken] + young
+            kept = [s for s in self.sendings[:-half] if s in used or not s.taken]
+            self.sendings = kept + self.sendings[-half:]
 
     def dump(self, index: Index) -> list[Any]:
         """Itself as plain values."""

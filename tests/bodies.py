@@ -22,6 +22,14 @@ NOON = 1_700_000_000.0
 """Epoch seconds: when the streams of the tests begin, a multiple of 100."""
 
 
+class Told(Event):
+    """An event that is short to read where a test fails."""
+
+    def __repr__(self) -> str:
+        word, what = self["type"].rpartition("-")[2], self.get("uuid", self.get("processed"))
+        return f"{self['hostname']}:{word}:{what}:{self.get('retries', '')}"
+
+
 class Process:
     """A process that sends events: each takes the next tick of its Lamport clock."""
 
@@ -32,15 +40,10 @@ class Process:
 
     def says(self, type_: str, at: float, **fields: Any) -> Event:
         """An event of any type, made `at` (epoch seconds, its own clock)."""
-        return {
-            "hostname": self.hostname,
-            "utcoffset": 0,
-            "pid": self.pid,
-            "clock": next(self._clock),
-            **fields,
-            "timestamp": at,
-            "type": type_,
-        }
+        return Told(
+            hostname=self.hostname, utcoffset=0, pid=self.pid, clock=next(self._clock),
+            **fields, timestamp=at, type=type_,
+        )  # fmt: skip
 
     def sent(
         self, uuid: str, at: float, name: str = "shop.pay", queue: str = "q", **fields: Any

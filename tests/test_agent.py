@@ -20,10 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.agent import (
-    LAST_WORDS,
-    MAILBOX,
     Agent,
-    Outlet,
     beat_after,
     refusal_of,
     resident_bytes,
@@ -44,6 +41,8 @@ from tests.source.stream import send
 
 INTERVAL = 0.2
 """Seconds between the flushes of these agents."""
+
+OFTEN = ("--flush-interval", str(INTERVAL))
 
 ordinals = itertools.count(1)
 
@@ -94,7 +93,7 @@ class Stage:
         self.pipeline = pipeline or Pipeline(host="me")
         self.error: BaseException | None = None
         self._agent = Agent(
-            self.stream, self.pipeline, [*sinks], log, host="me", flush_interval=INTERVAL
+            self.stream, lambda: self.pipeline, [*sinks], log, host="me", flush_interval=INTERVAL
         )
         self._thread = threading.Thread(target=self._run, name="agent under test")
 
@@ -237,31 +236,6 @@ def test_a_hanging_sink_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stage.stream.left
 
 
-def test_a_full_mailbox_gives_up_the_oldest_and_counts_them() -> None:
-    """Past its bound each new batch costs the oldest one, value by value; told once, and over
-    when the sink has caught up."""
-    stream, sink = io.StringIO(), Gated()
-    outlet = Outlet(sink, Log(stream=stream))
-    outlet.start()
-    batches = [batch(counters) for counters in range(1, MAILBOX + 5)]
-    outlet.put(batches[0])
-    wait_until(lambda: outlet.waiting == 0, 5, "the sink hangs in the first batch")
-    for one in batches[1:]:
-        outlet.put(one)
-
-    assert MAILBOX == outlet.waiting
-    assert sum(len(one.counters) + 2 for one in batches[1:4]) == outlet.given_up
-    sink.gate.set()
-    wait_until(lambda: len(sink.batches) == MAILBOX + 1, 5, "the rest is sent")
-    assert [batches[0], *batches[4:]] == sink.batches
-    outlet.put(batch())
-    outlet.finish()
-    outlet.join(5)
-    assert sink.closed
-    lines = stream.getvalue().splitlines()
-    assert ["sink_behind", "sink_in_time"] == [line.split()[1] for line in lines]
-
-
 def test_what_the_mailbox_gave_up_is_among_the_dropped() -> None:
     """The agent's own `sink_dropped` has the values no sink was ever asked to send."""
     sink, faulty = MemorySink(), Faulty(ZeroDivisionError())
@@ -281,7 +255,7 @@ def test_a_sink_that_is_down_is_told_once_and_once_when_it_is_back() -> None:
     sink = sink_from(f"statsd://127.0.0.1:{port}")
     with Stage([sink]) as stage:
         stage.give(event(), event())
-        wait_until(lambda: sink.tally.errors >= 4, 5, "some flushes have failed")
+        wait_until(lambda: sink.tally.errors >= 3, 5, "some flushes have failed")
         with socket.socket(type=socket.SOCK_DGRAM) as statsd:
             statsd.bind(("127.0.0.1", port))
             statsd.settimeout(0.2)
@@ -364,7 +338,8 @@ def test_flushes_fall_on_the_beat_once_each() -> None:
     beats = [int(one.time / INTERVAL + 1e-6) for one in flushes]
     assert beats == sorted(set(beats))
     assert beats[0] > (began + INTERVAL) / INTERVAL
-    assert all(0 <= one.time - int(one.time / INTERVAL + 1e-6) * INTERVAL < 0.15 for one in flushes)
+    late = sorted(one.time - n * INTERVAL for one, n in zip(flushes, beats, strict=True))
+    assert late[len(late) // 2] < INTERVAL / 4
     assert last.time == pytest.approx(round(last.time / INTERVAL) * INTERVAL)
 
 
@@ -419,15 +394,16 @@ def test_what_is_at_hand_at_the_stop_is_counted() -> None:
     assert 1 == len(stage.logged("agent_stopped"))
 
 
-def test_an_endless_stream_does_not_keep_it_from_stopping() -> None:
-    """A broker that always has one message more is listened to for two seconds at most."""
+def test_an_endless_stream_does_not_keep_it_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that always has one message more is listened to for a limited time."""
+    monkeypatch.setattr("celery_statsd.agent.LAST_WORDS", 0.6)
     sink = MemorySink()
     with Stage([sink], most=1) as stage:
         stage.stream.endless = True
         wait_until(lambda: sink.counter("cluster", "all", "received"), 5, "events flow")
         took = stage.stop()
 
-    assert LAST_WORDS < took < LAST_WORDS + 2
+    assert 0.6 < took < 2
 
 
 def test_a_fault_while_flushing_ends_the_agent() -> None:
@@ -527,30 +503,34 @@ def test_a_fault_in_feeding_costs_one_message() -> None:
         wait_until(lambda: sink.counter("cluster", "all", "received") == 2, 5, "the good ones")
 
     assert {"fault": 2} == dict(stage.pipeline.ledger.bad)
-    assert 1 == len(stage.logged("message_failed"))
-    assert stage.logged("message_failed")[0].startswith("error ")
+    assert 1 == len(stage.logged("event_failed"))
+    assert stage.logged("event_failed")[0].startswith("error ")
     assert stage.error is None
 
 
 # --- the broker is away ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("broker_up", [True, False])
-def test_nobody_is_dead_because_the_broker_is_away(broker_up: bool) -> None:
+def test_nobody_is_dead_because_the_broker_is_away() -> None:
     """A worker that falls silent is counted as offline; one we cannot hear is not, however long
     the broker stays away, and flushes go on."""
-    sink = MemorySink()
-    with Stage([sink], pipeline=Pipeline(host="me", worker_silence=1.0)) as stage:
-        stage.give(beat("silent@h"))
-        wait_until(lambda: sink.gauge("worker", "silent@h", "up") == 1, 5, "the worker is up")
-        stage.stream.up = broker_up
+    heard, unheard = MemorySink(), MemorySink()
+    with (
+        Stage([heard], pipeline=Pipeline(host="me", worker_silence=1.0)) as hearing,
+        Stage([unheard], pipeline=Pipeline(host="me", worker_silence=1.0)) as deaf,
+    ):
+        for stage, sink in ((hearing, heard), (deaf, unheard)):
+            stage.give(beat("w@h"))
+            wait_until(lambda sink=sink: sink.gauge("worker", "w@h", "up"), 5, "the worker is up")
+        deaf.stream.up = False
+        flushed = len(unheard.batches)
         enough = time.monotonic() + 1.7
         wait_until(lambda: time.monotonic() > enough, 5, "more than the patience, 1.1 s")
-        flushed, up = len(sink.batches), sink.gauge("broker", "broker", "up")
+        ups = [sink.gauge("broker", "broker", "up") for sink in (heard, unheard)]
 
-    assert int(broker_up) == sink.counter("worker", "silent@h", "offline")
-    assert int(broker_up) == up
-    assert flushed > 5
+    assert [1, 0] == ups
+    assert [1, 0] == [sink.counter("worker", "w@h", "offline") for sink in (heard, unheard)]
+    assert len(unheard.batches) > flushed + 4
 
 
 def test_it_outlives_the_broker() -> None:
@@ -580,7 +560,7 @@ def test_a_pause_of_ours_is_nobodys_death(tmp_path: Path, redis_server: Redis) -
         statsd.bind(("127.0.0.1", 0))
         statsd.settimeout(5)
         sink = f"statsd://127.0.0.1:{statsd.getsockname()[1]}"
-        with AgentProcess(tmp_path, url, [sink], "paused") as agent:
+        with AgentProcess(tmp_path, url, [sink], "paused", *OFTEN) as agent:
             publish(redis_server, url, beat("w@h", freq=0.5))
             text = ""
 
@@ -655,11 +635,10 @@ def test_it_starts_without_broker_and_sink_and_says_so_once(tmp_path: Path) -> N
         f"redis://:geheim@127.0.0.1:{broker}/0",
         [f"graphite://127.0.0.1:{carbon}"],
         "alone",
-        "--flush-interval",
-        "0.2",
+        *OFTEN,
     )
     with running(agent, lambda: "sink_down" in agent.output()):
-        enough = time.monotonic() + 1
+        enough = time.monotonic() + 0.7
         wait_until(lambda: time.monotonic() > enough, 5, "more failures")
         code = agent.stop()
 

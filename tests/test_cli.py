@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -201,7 +200,7 @@ def test_the_broker_can_come_from_the_users_app(tmp_path: Path) -> None:
     assert {"value": ["amqp://me:***@rabbit/v"], "origin": "app proj:app"} == told
 
 
-SECRET = "s3cr/e:t@#1"
+SECRET = "s3cr:e:t@1"
 BROKEN = f"amqp://me:{SECRET}@127.0.0.1:1//"
 LEAKS = {
     "config": ["config", "-b", BROKEN],
@@ -223,7 +222,7 @@ def test_no_output_holds_a_password(name: str) -> None:
 
     assert found.stdout + found.stderr
     assert "s3cr" not in found.stdout + found.stderr
-    assert "e:t@#1" not in found.stdout + found.stderr
+    assert "e:t@1" not in found.stdout + found.stderr
 
 
 def test_a_password_is_not_in_the_process_list(tmp_path: Path) -> None:
@@ -394,12 +393,12 @@ def test_events_end_quietly_on_a_signal(number: int, tmp_path: Path, redis_serve
     url = redis_server.fresh_url()
     with watching(tmp_path, url) as running:
         send(url, ["u1", "u2"])
-        wait_until(lambda: len(running.lines) == 4, 10, "two events, and the sender's own")
+        wait_until(lambda: len(running.lines) == 2, 10, "both events are shown")
         code = running.end(number)
 
     assert 0 == code
     assert "Traceback" not in running.said
-    assert 2 == sum(" task-started " in line for line in running.lines)
+    assert ["task-started", "task-started"] == [line.split()[1] for line in running.lines]
 
 
 def test_events_end_after_the_seconds_given(tmp_path: Path, redis_server: Redis) -> None:

@@ -31,7 +31,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "worker_silence": st.floats(1, 1000),
     "log_level": st.sampled_from(["debug", "error"]),
     "log_format": st.sampled_from(["text", "json"]),
-    **dict.fromkeys(("prefix", "app", "host", "tls_server_name"), WORDS),
+    "event_queue_type": st.sampled_from(["quorum", "classic", "transient"]),
+    **dict.fromkeys(("prefix", "app", "group", "host", "state_dir", "tls_server_name"), WORDS),
     **dict.fromkeys(("event_exchange", "event_queue_prefix"), WORDS),
     **{
         name: st.integers(1, 10**9)

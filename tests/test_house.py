@@ -24,7 +24,8 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("demo", "check", "camera", "watch", "catalogue"),
-    ("agent", "replay"),
+    ("agent",),
+    ("chronicle", "replay", "outlet"),
     ("pipeline",),
     ("rules",),
     ("tracker",),
@@ -39,7 +40,7 @@ FLOORS = (
 DOORS = {
     "click": ("cli", "arguments"),
     "yaml": ("config",),
-    "statsd": ("sinks.statsd", "sinks.stream"),
+    "statsd": ("sinks.wire",),
     "celery": ("source.*", "demo.*"),
     "kombu": ("source.*", "demo.*"),
     "amqp": ("source.*", "demo.*"),

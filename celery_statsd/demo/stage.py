@@ -44,7 +44,7 @@ class Stage:
         self._source = source_for(Broker(("memory://",)), log)
         self._agent = Agent(
             self._source,
-            Pipeline(prefix=PREFIX, app=APP, host=HOST),
+            lambda: Pipeline(prefix=PREFIX, app=APP, host=HOST),
             [self._sink],
             log,
             host=HOST,

@@ -111,7 +111,10 @@ class _Stream:
 
 
 class TcpClient(_Stream, TCPStatsClient):  # type: ignore[misc]
+    """pystatsd's TCP client; a peer that does not acknowledge is given up in the end."""
+
     def connect(self) -> None:
+        """Connect. Raises OSError."""
         self._ipv6 = _only_ipv6(self._host, self._port)
         super().connect()
         assert self._sock is not None
@@ -119,4 +122,4 @@ class TcpClient(_Stream, TCPStatsClient):  # type: ignore[misc]
 
 
 class UnixClient(_Stream, UnixSocketStatsClient):  # type: ignore[misc]
-    pass
+    """pystatsd's client for Unix stream sockets."""

@@ -11,18 +11,16 @@ import socket
 import ssl
 import struct
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
+from amqp import spec
 from amqp.exceptions import (
     AccessRefused,
     AMQPError,
     ConsumerCancelled,
     NotAllowed,
-    NotFound,
 )
 from kombu.connection import Connection
 from kombu.utils.url import parse_url
@@ -30,6 +28,8 @@ from kombu.utils.url import parse_url
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
 from celery_statsd.source.base import Broker, Message, Source, Tls, place_of, scrubbed
+from celery_statsd.source.frames import lenient
+from celery_statsd.source.queue import CONSUMER, CONSUMPTIONS, PREFETCH
 
 HEARTBEAT = 10
 """Seconds between two heartbeats; RabbitMQ's guide calls 5 to 20 the best. Two missed: lost."""
@@ -37,11 +37,11 @@ HEARTBEAT = 10
 ANSWER_WITHIN = 5.0
 """Seconds the broker has to accept a connection, and then to answer each call."""
 
-PREFETCH = 5000
-"""Messages the broker hands out before it waits for an acknowledgement, and the most of a read."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at our own queue: how much waits in it, and whether it knows us."""
 
 _TICK = 1.0  # seconds: the longest wait between two looks at the heartbeats
-_CONSUMER = "celery-statsd"
+_LOOK_WITHIN = 0.5  # seconds of silence after which a look is given up; no sign of anything
 _OURS = ("host", "userid", "password", "virtual_host", "ssl", "heartbeat", "connect_timeout")
 
 # What py-amqp raises when the connection or the channel is gone; the others when a frame makes no
@@ -63,31 +63,12 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EventQueue:
-    """The queue the events wait in, as it is declared; bound to the event exchange with `#`."""
-
-    name: str
-    durable: bool = False
-    exclusive: bool = False
-    auto_delete: bool = False
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def transient(cls, prefix: str) -> Self:
-        """A queue that lives as long as its connection.
-
-        Its name is new each time: the broker may still hold a dead connection's exclusive queue.
-        It has no message TTL (Celery's own event queues drop after 5 s), so nothing is lost while
-        the agent is busy. RabbitMQ 4.3 refuses transient queues that are not exclusive.
-        """
-        return cls(f"{prefix}.statsd.{uuid.uuid4()}", exclusive=True, auto_delete=True)
-
-
 class AmqpSource(Source):
     """Events from RabbitMQ, each held by the broker until it is acknowledged.
 
-    The caller has to `ack` at least every half `PREFETCH` messages, or the stream stands still.
+    The caller has to `ack` at least every half `PREFETCH` messages, or the stream stands still;
+    `needs_ack` says when. Of several sources in one group the broker serves one; the others stand
+    by, and read nothing.
     """
 
     def __init__(self, broker: Broker, log: Log) -> None:
@@ -102,10 +83,22 @@ class AmqpSource(Source):
         self._taken: list[Message] = []
         self._taken_tag = self._read_tag = self._acked_tag = 0
         self._end: BrokerLost | None = None
+        self._queue = CONSUMPTIONS[broker.queue_type](broker, log)
+        self._look_at = 0.0
+        self._waiting: int | None = None
+        self._unknown = 0
 
     @property
     def place(self) -> str:
         return place_of(self._url)
+
+    @property
+    def needs_ack(self) -> bool:
+        return 2 * (self._read_tag - self._acked_tag) >= PREFETCH
+
+    @property
+    def backlog(self) -> int | None:
+        return self._waiting
 
     def ack(self) -> None:
         """One acknowledgement for everything read so far on this connection.
@@ -128,10 +121,10 @@ class AmqpSource(Source):
         self._url = next(self._urls)
         self._taken, self._end = [], None
         self._taken_tag = self._read_tag = self._acked_tag = 0
+        self._look_at, self._unknown = 0.0, 0
         with self._told():
             self._connect()
-            self._declare_exchange(self._broker.event_exchange)
-            self._consume(EventQueue.transient(self._broker.event_queue_prefix))
+            self._channel = self._queue.consume(self._link, self._take)
 
     def _connect(self) -> None:
         parts = parse_url(self._url)
@@ -148,37 +141,17 @@ class AmqpSource(Source):
             connect_timeout=ANSWER_WITHIN,
             transport_options=_options(self._broker.transport_options),
         )
-        # Not connection.connect(): that sleeps and tries a second time.
-        self._link = connection.transport.establish_connection()
+        try:
+            # Not connection.connect(): that sleeps and tries a second time.
+            self._link = connection.transport.establish_connection()
+        except _GONE:
+            self._queue.excuse()
+            raise
         self._socket = self._link.sock
         # py-amqp waits for answers without a limit; this one bounds all of them.
         self._socket.settimeout(ANSWER_WITHIN)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
-
-    def _declare_exchange(self, name: str) -> None:
-        # Passively first: a user who may only read has no right to declare.
-        self._channel = self._link.channel()
-        try:
-            self._channel.exchange_declare(name, "topic", passive=True)
-        except NotFound:
-            self._channel = self._link.channel()  # the refusal ended the first
-            # As Celery declares it (celery.events.event); anything else would be a 406.
-            self._channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
-
-    def _consume(self, queue: EventQueue) -> None:
-        channel = self._channel
-        channel.auto_decode = False  # bodies stay bytes
-        channel.queue_declare(
-            queue.name,
-            durable=queue.durable,
-            exclusive=queue.exclusive,
-            auto_delete=queue.auto_delete,
-            arguments=dict(queue.arguments),
-        )
-        channel.queue_bind(queue.name, self._broker.event_exchange, "#")
-        channel.basic_qos(0, PREFETCH, False)
-        channel.basic_consume(queue.name, _CONSUMER, callback=self._take)
 
     def _take(self, delivery: Any) -> None:
         self._taken_tag = delivery.delivery_info["delivery_tag"]
@@ -204,6 +177,7 @@ class AmqpSource(Source):
             self._drain(min(_TICK, max(0.0, deadline - time.monotonic())))
             # After the draining: what was waiting in the socket is a sign of life too.
             self._link.heartbeat_tick()
+            self._look()
             if self._taken or time.monotonic() >= deadline:
                 return
 
@@ -217,6 +191,23 @@ class AmqpSource(Source):
                 if not self._readable(0):
                     return
 
+    def _look(self) -> None:
+        """See what waits in our queue. Nothing is published, nor waited for for long."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY
+        channel = self._channel
+        channel.send_method(*_passive_declaration(self._queue.name))
+        with suppress(TimeoutError):  # the heartbeats judge; a late answer is of no harm
+            found = channel.wait(spec.Queue.DeclareOk, timeout=_LOOK_WITHIN, returns_tuple=True)
+            _, self._waiting, consumers = found
+            # A quorum queue that went down forgets its consumers without telling them. While it
+            # chooses a leader it may look so for a moment.
+            self._unknown = 0 if consumers else self._unknown + 1
+            if self._unknown > 1:
+                raise BrokerLost("the event queue does not know us any more")
+
     def _readable(self, wait: float) -> bool:
         # TLS may hold decrypted bytes of which the kernel knows nothing any more.
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
@@ -225,6 +216,7 @@ class AmqpSource(Source):
 
     def _drop(self) -> None:
         link, self._link, self._channel = self._link, None, None
+        self._waiting = None
         if link is None:
             return
         with suppress(*_GONE):
@@ -234,10 +226,10 @@ class AmqpSource(Source):
     def _leave(self) -> None:
         """Cancel, and let the broker confirm; what comes in between stays unacknowledged."""
         with self._told():
-            self._channel.basic_cancel(_CONSUMER)
+            self._channel.basic_cancel(CONSUMER)
             self._channel.close()
             self._link.close()
-        self._link = self._channel = None
+        self._link = self._channel = self._waiting = None
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -250,7 +242,13 @@ class AmqpSource(Source):
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     named = {"client_properties": {"connection_name": "celery-statsd"}}
-    return named | {key: value for key, value in options.items() if key not in _OURS}
+    theirs = {key: value for key, value in options.items() if key not in _OURS}
+    return named | theirs | {"frame_handler": lenient}
+
+
+def _passive_declaration(queue: str) -> tuple[Any, ...]:
+    """As `queue_declare(queue, passive=True)`, but without the waiting."""
+    return spec.Queue.Declare, "BsbbbbbF", (0, queue, True, False, False, False, False, {})
 
 
 def _tls(tls: Tls, host: str) -> dict[str, Any] | bool:

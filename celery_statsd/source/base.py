@@ -55,6 +55,8 @@ class Broker:
 
     `urls` are tried in their order, the next one after each failure; `transport_options` are
     kombu's own (Sentinel's `master_name`, Redis's `global_keyprefix`, `fanout_prefix`, ...).
+    On RabbitMQ the sources of one `group` share one queue, so that each event reaches one of them;
+    `queue_type` is quorum, classic, or transient: then each source hears all, while it listens.
     """
 
     urls: tuple[str, ...]
@@ -62,6 +64,8 @@ class Broker:
     transport_options: Mapping[str, Any] = field(default_factory=dict)
     event_exchange: str = "celeryev"
     event_queue_prefix: str = "celeryev"
+    group: str = "default"
+    queue_type: str = "quorum"
 
     def __post_init__(self) -> None:
         if any(url.startswith(TLS_SCHEMES) for url in self.urls):
@@ -148,6 +152,16 @@ class Source(ABC):
     @abstractmethod
     def place(self) -> str:
         """Where it listens, for people: the broker's address without its password."""
+
+    @property
+    def needs_ack(self) -> bool:
+        """Whether `ack` is due now, or the stream will stand still."""
+        return False
+
+    @property
+    def backlog(self) -> int | None:
+        """Messages that wait at the broker for us, as of a few seconds ago; None if unknown."""
+        return None
 
     @abstractmethod
     def ack(self) -> None:

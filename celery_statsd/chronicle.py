@@ -1,0 +1,267 @@
+"""The pipeline, with a journal behind it: what is fed to it survives the process.
+
+`feed`, `tick`, `flush` and the like are the pipeline's; each is also written down. `commit` makes
+what was written down last, and then the broker may forget it. `recover` brings a new process to
+where the old one was, and says which flushes each sink may not have.
+
+Laws:
+1. A flush is written down before any sink gets it, and each sink's deliveries after they happened.
+   So after a crash a sink gets again what it may not have: at most the one flush it had in hand.
+2. The journal is begun anew with a snapshot when it is long, but not while a sink is behind, for it
+   is all there is of the flushes that sink lacks; past LONGEST it is begun anew all the same, and
+   the flushes given up are counted.
+3. Without a folder there is no journal, and all of this costs nothing. A disk that refuses to
+   write is told, and costs the journal, not the metrics; it is tried anew at each flush.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from celery_statsd.errors import ConfigError, StateLost
+from celery_statsd.journal import (
+    Deaf,
+    Fed,
+    Flushed,
+    Journal,
+    Record,
+    Refused,
+    Sent,
+    Snapshot,
+    Ticked,
+)
+from celery_statsd.log import Log
+from celery_statsd.metric import Batch
+from celery_statsd.pipeline import Pipeline
+from celery_statsd.trouble import Trouble
+
+LONG = 16 * 1024 * 1024
+"""Bytes: a journal of this length is begun anew at the next flush all sinks have."""
+
+LONGEST = 256 * 1024 * 1024
+"""Bytes: a journal is never longer, whatever a sink may lack."""
+
+_UNREADABLE = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+
+
+class Chronicle:
+    """A pipeline that `make` makes and, once opened, its journal; `sinks` are the sinks' names.
+
+    `number` is that of the last flush; `given_up` counts the flushes law 2 has cost.
+    """
+
+    def __init__(self, make: Callable[[], Pipeline], sinks: Iterable[str], log: Log) -> None:
+        self.pipeline = make()
+        self._make = make
+        self.number = 0
+        self.given_up = 0
+        self._sent = dict.fromkeys(sinks, 0)
+        self._log = log
+        self._journal: Journal | None = None
+        self._lock: BinaryIO | None = None
+        self._sound = False
+        self._trouble = Trouble(log, "state_unwritable", "state_writable")
+        self._faulty = Trouble(log, "event_failed")
+
+    def open(self, path: Path | None, now: float) -> dict[str, list[tuple[int, Batch]]]:
+        """Begin at `now`; with a `path` keep a journal in that file, and go on from what it holds.
+
+        Returns the flushes that each sink may not have, with their numbers. Raises ConfigError
+        when the folder cannot be used, or another agent uses the file.
+        """
+        self.pipeline.begin(now)
+        if path is None:
+            return {}
+        self._lock = _locked(path)
+        self._journal = Journal(path)
+        try:
+            flushes = self._recovered(self._journal.recover())
+        except OSError as error:
+            raise _unusable(path, error) from None
+        if self._journal.set_aside:
+            self._log.warning("state_set_aside", file=str(self._journal.set_aside))
+            self.pipeline.begin(now)
+        lacking = {
+            sink: [(number, batch) for number, batch in flushes if number > sent]
+            for sink, sent in self._sent.items()
+        }
+        if not any(lacking.values()):
+            self._begin(now)
+        else:
+            self._resume()
+        return lacking
+
+    def feed(self, bodies: Sequence[bytes], now: float) -> None:
+        """Take in what came together at `now`."""
+        for body in bodies:
+            self._feed_one(body, now)
+        self._write(Fed(now, list(bodies)))
+
+    def refuse(self, reason: str) -> None:
+        """Count a message that is not even tried."""
+        self.pipeline.refuse(reason)
+        self._write(Refused(reason))
+
+    def deaf(self, now: float) -> None:
+        """The broker is away."""
+        self.pipeline.deaf(now)
+        self._write(Deaf(now))
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
+        self.pipeline.tick(now)
+        self._write(Ticked(now))
+
+    def flush(self, now: float, last: bool = False) -> Batch:
+        """All since the last flush; its number is `number` then."""
+        batch = self.pipeline.flush(now, last)
+        self.number += 1
+        self._write(Flushed(now, self.number, last))
+        self.commit()
+        return batch
+
+    def delivered(self, sink: str, number: int) -> None:
+        """`sink` has every flush up to `number`."""
+        self._sent[sink] = number
+        self._write(Sent(sink, number))
+
+    def commit(self) -> None:
+        """Bring what was written down to the disk."""
+        if self._journal is None or not self._sound:
+            return
+        try:
+            self._journal.commit()
+        except OSError as error:
+            self._fail(error)
+
+    def begin_anew(self, now: float) -> None:
+        """Cut the journal if it is long, or mend it if it could not be written: after a flush."""
+        if self._journal is None:
+            return
+        behind = [self.number - sent for sent in self._sent.values()]
+        if not self._sound or self._journal.size > (LONGEST if any(behind) else LONG):
+            self.given_up += max(behind, default=0) if self._sound else 0
+            self._begin(now)
+
+    def close(self, now: float) -> None:
+        """Leave a file from which a successor goes on at once."""
+        if self._journal is None:
+            return
+        if all(sent == self.number for sent in self._sent.values()):
+            self._begin(now)
+        else:
+            self.commit()
+        self._journal.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _feed_one(self, body: bytes, now: float) -> None:
+        try:
+            self.pipeline.feed(body, now)
+        except Exception as error:  # a fault of ours: the next message may be better
+            self.pipeline.refuse("fault")
+            self._faulty.tell(time.monotonic(), error)
+
+    def _write(self, record: Record) -> None:
+        if self._journal is not None and self._sound:
+            self._journal.append(record)
+
+    def _begin(self, now: float) -> None:
+        assert self._journal is not None
+        try:
+            state = self.pipeline.dump()
+            self._journal.begin(Snapshot(now, self.number, dict(self._sent), state))
+        except OSError as error:
+            self._fail(error)
+        else:
+            self._sound = True
+            self._trouble.over(time.monotonic())
+
+    def _resume(self) -> None:
+        assert self._journal is not None
+        try:
+            self._journal.resume()
+            self._sound = True
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self._sound = False
+        told = StateLost(f"{error.strerror}: what is counted now would not survive a crash")
+        self._trouble.tell(time.monotonic(), told)
+
+    def _recovered(self, records: Sequence[Record]) -> list[tuple[int, Batch]]:
+        """Make the calls of the journal again; the flushes among them."""
+        assert self._journal is not None
+        flushes: list[tuple[int, Batch]] = []
+        try:
+            for record in records:
+                batch = self._apply(record)
+                if batch is not None:
+                    flushes.append((self.number, batch))
+        except _UNREADABLE as error:
+            self._log.warning("state_unreadable", error=repr(error))
+            self._journal.put_aside()
+            self.pipeline, self.number = self._make(), 0
+            self._sent = dict.fromkeys(self._sent, 0)
+            return []
+        if records:
+            events = self.pipeline.ledger.events
+            self._log.info("state_recovered", events=events, flushes=len(flushes))
+        return flushes
+
+    def _apply(self, record: Record) -> Batch | None:
+        """Make one call again."""
+        pipeline = self.pipeline
+        match record:
+            case Fed(now, bodies):
+                for body in bodies:
+                    self._feed_one(body, now)
+            case Ticked(now):
+                pipeline.tick(now)
+            case Flushed(now, number, last):
+                self.number = number
+                return pipeline.flush(now, last)
+            case Sent(sink, number):
+                self._note_sent(sink, number)
+            case Refused(reason):
+                pipeline.refuse(reason)
+            case Deaf(now):
+                pipeline.deaf(now)
+            case Snapshot(_, number, sent, state):
+                pipeline.load(state)
+                self.number = number
+                self._sent = {sink: sent.get(sink, number) for sink in self._sent}
+        return None
+
+    def _note_sent(self, sink: str, number: int) -> None:
+        if sink in self._sent:
+            self._sent[sink] = number
+
+
+def _locked(path: Path) -> BinaryIO:
+    """The lock file beside `path`, held by this process as long as it lives."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = open(path.with_name(f"{path.name}.lock"), "wb")  # noqa: SIM115
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ConfigError(
+            "state_dir", f"another agent keeps {path}", "give each its own folder, or another app"
+        ) from None
+    return lock
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        "state_dir",
+        f"{path.parent} cannot be used ({os.strerror(error.errno or 0)})",
+        "name a folder this user may write to",
+    )

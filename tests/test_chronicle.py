@@ -1,0 +1,205 @@
+"""A pipeline that writes down what it is fed: a crash anywhere loses nothing committed."""
+
+import io
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from celery_statsd.chronicle import Chronicle
+from celery_statsd.errors import ConfigError
+from celery_statsd.log import Log
+from celery_statsd.metric import Batch
+from celery_statsd.pipeline import Pipeline
+from tests.traces import FLUSH, NAMES, messages
+
+SINKS = ("statsd://a", "graphite://b")
+
+
+class Sums:
+    """What one sink has got: the sum of each counter, and how often each flush came."""
+
+    def __init__(self) -> None:
+        self.counters: Counter[str] = Counter()
+        self.flushes: Counter[int] = Counter()
+
+    def take(self, number: int, batch: Batch) -> None:
+        """Add a flush."""
+        self.flushes[number] += 1
+        for series, total in batch.counters:
+            if series.family != "agent":
+                self.counters[series.path] += total
+
+
+class Run:
+    """A trace through chronicles that crash: whatever is not committed is fed again, as a broker
+    would, and each flush is sent to two sinks."""
+
+    def __init__(self, path: Path | None, name: str, crash: random.Random | None) -> None:
+        self.sinks = {sink: Sums() for sink in SINKS}
+        self._path, self._stream, self._crash = path, messages(name), crash
+        self._ticked = int(self._stream[0].at)
+        self._unacked = 0
+        self._now = self._stream[0].at
+        self._open()
+        self._through()
+
+    def _open(self) -> None:
+        self.chronicle = Chronicle(Pipeline, SINKS, Log(stream=io.StringIO()))
+        lacking = self.chronicle.open(self._path, self._now)
+        for sink, flushes in lacking.items():
+            for number, batch in flushes:
+                self._send(sink, number, batch)
+
+    def _send(self, sink: str, number: int, batch: Batch) -> None:
+        self.sinks[sink].take(number, batch)
+        self.chronicle.delivered(sink, number)
+        self.chronicle.commit()
+
+    def _through(self) -> None:
+        for at, message in enumerate(self._stream):
+            self._pass_time(message.at)
+            self.chronicle.feed([message.body], message.at)
+            self._now = message.at
+            if self._crash is None or self._crash.random() < 0.2:
+                self.chronicle.commit()
+                self._unacked = at + 1
+            if self._crash and self._crash.random() < 0.02:
+                self._restart(at)
+        self._pass_time(self._now + 60.0)
+        self._flush(self._now + 60.0)
+        killed(self.chronicle)
+
+    def _restart(self, at: int) -> None:
+        """The process dies; the broker delivers again what was not acknowledged."""
+        killed(self.chronicle)
+        self._open()
+        for message in self._stream[self._unacked : at + 1]:
+            self.chronicle.feed([message.body], self._now)
+
+    def _pass_time(self, until: float) -> None:
+        while self._ticked + 1 <= until:
+            self._ticked += 1
+            self.chronicle.tick(self._ticked)
+            if self._ticked % FLUSH == 0:
+                self._flush(self._ticked)
+
+    def _flush(self, now: float) -> None:
+        batch = self.chronicle.flush(now)
+        for sink in SINKS:
+            self._send(sink, self.chronicle.number, batch)
+        self.chronicle.begin_anew(now)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_crashes_lose_and_double_nothing(name: str, tmp_path: Path) -> None:
+    """Killed at random moments between flushes: each sink gets each flush once, and the sums."""
+    straight = Run(None, name, None)
+    crashed = Run(tmp_path / "j", name, random.Random(7))
+
+    for sink in SINKS:
+        assert straight.sinks[sink].counters == crashed.sinks[sink].counters
+        assert {1} == set(crashed.sinks[sink].flushes.values())
+    assert crashed.chronicle.pipeline.ledger.balanced()
+    assert 0 == crashed.chronicle.pipeline.balance["difference"]
+
+
+OPENED: list[Chronicle] = []
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing_open() -> Iterator[None]:
+    yield
+    for chronicle in OPENED:
+        killed(chronicle)
+    OPENED.clear()
+
+
+def opened(path: Path) -> tuple[Chronicle, dict[str, list[tuple[int, Batch]]], io.StringIO]:
+    """A chronicle on `path`, what its sinks lack, and its log."""
+    told = io.StringIO()
+    chronicle = Chronicle(Pipeline, SINKS, Log(stream=told))
+    OPENED.append(chronicle)
+    return chronicle, chronicle.open(path, 1000.0), told
+
+
+def killed(chronicle: Chronicle) -> None:
+    """As SIGKILL leaves it."""
+    if chronicle._lock:
+        chronicle._lock.close()
+    if chronicle._journal:
+        chronicle._journal.close()
+
+
+def test_a_flush_in_hand_is_sent_again_to_whom_it_may_not_have_reached(tmp_path: Path) -> None:
+    """One sink had it, the other may not: only that one gets it again, the same."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    message = messages("rmq-prefork-57")[0]
+    chronicle.feed([message.body], message.at)
+    batch = chronicle.flush(message.at + 1)
+    chronicle.delivered(SINKS[0], 1)
+    chronicle.commit()
+    killed(chronicle)
+    _, lacking, told = opened(tmp_path / "j")
+
+    assert {SINKS[0]: [], SINKS[1]: [(1, batch)]} == lacking
+    assert "state_recovered" in told.getvalue()
+
+
+def test_what_a_sink_lacks_survives_any_number_of_crashes(tmp_path: Path) -> None:
+    """Flush upon flush, while it is down, until it is back."""
+    numbers = []
+    for _ in range(3):
+        chronicle, lacking, _ = opened(tmp_path / "j")
+        numbers.append([number for number, _ in lacking[SINKS[1]]])
+        chronicle.flush(2000.0)
+        chronicle.delivered(SINKS[0], chronicle.number)
+        chronicle.commit()
+        killed(chronicle)
+
+    assert [[], [1], [1, 2]] == numbers
+
+
+def test_a_clean_stop_leaves_a_short_file(tmp_path: Path) -> None:
+    """When every sink has everything, only the snapshot stays."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    for message in messages("rmq-prefork-57"):
+        chronicle.feed([message.body], message.at)
+    chronicle.flush(message.at)
+    for sink in SINKS:
+        chronicle.delivered(sink, 1)
+    chronicle.close(message.at)
+    successor, lacking, _ = opened(tmp_path / "j")
+
+    assert {sink: [] for sink in SINKS} == lacking
+    assert 286 == successor.pipeline.balance["received"]
+
+
+def test_two_agents_cannot_share_a_file(tmp_path: Path) -> None:
+    """The second is told which file, and what to do."""
+    first, _, _ = opened(tmp_path / "j")
+    with pytest.raises(ConfigError, match=r"state_dir: another agent keeps .*j; give each"):
+        opened(tmp_path / "j")
+    first.close(1.0)
+
+
+def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+    """The key, the folder, the cure."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"state_dir: .* cannot be used .*; name a folder"):
+        opened(tmp_path / "file" / "j")
+
+
+def test_a_state_of_another_shape_never_stops_the_start(tmp_path: Path) -> None:
+    """It is set aside with a word, and the agent begins anew."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    chronicle.pipeline.dump = lambda: {"tracker": 5}  # type: ignore[method-assign]
+    chronicle.close(1.0)
+    successor, lacking, told = opened(tmp_path / "j")
+
+    assert {sink: [] for sink in SINKS} == lacking
+    assert 0 == successor.pipeline.ledger.events
+    assert "state_unreadable" in told.getvalue()
+    assert "state_set_aside" in told.getvalue()

@@ -1,0 +1,87 @@
+"""An outlet: a sink's own thread and mailbox, and what it says of deliveries."""
+
+import io
+
+from celery_statsd.errors import SinkDown
+from celery_statsd.log import Log
+from celery_statsd.metric import Batch
+from celery_statsd.outlet import MAILBOX, Outlet
+from celery_statsd.sinks.memory import MemorySink
+from tests.servers.process import wait_until
+from tests.test_agent import Gated, batch
+
+
+def nobody(sink: str, number: int) -> None:
+    """Nobody wants to know."""
+
+
+def test_a_full_mailbox_gives_up_the_oldest_and_counts_them() -> None:
+    """Past its bound each new batch costs the oldest one, value by value; told once, and over
+    when the sink has caught up."""
+    stream, sink = io.StringIO(), Gated()
+    outlet = Outlet(sink, Log(stream=stream), nobody)
+    outlet.start()
+    batches = [batch(counters) for counters in range(1, MAILBOX + 5)]
+    outlet.put(1, batches[0])
+    wait_until(lambda: outlet.waiting == 0, 5, "the sink hangs in the first batch")
+    for number, one in enumerate(batches[1:], 2):
+        outlet.put(number, one)
+
+    assert MAILBOX == outlet.waiting
+    assert sum(len(one.counters) + 2 for one in batches[1:4]) == outlet.given_up
+    sink.gate.set()
+    wait_until(lambda: len(sink.batches) == MAILBOX + 1, 5, "the rest is sent")
+    assert [batches[0], *batches[4:]] == sink.batches
+    outlet.put(len(batches) + 1, batch())
+    outlet.finish()
+    outlet.join(5)
+    assert sink.closed
+    lines = stream.getvalue().splitlines()
+    assert ["sink_behind", "sink_in_time"] == [line.split()[1] for line in lines]
+
+
+class Limping(MemorySink):
+    """Keeps what it cannot deliver, and delivers it at the end, or gives it up."""
+
+    def __init__(self, down: set[int], lets_go: bool = False) -> None:
+        super().__init__()
+        self._down, self._lets_go = down, lets_go
+        self._tries = 0
+
+    def send(self, batch: Batch) -> None:
+        """Fail at the tries that the test named."""
+        self._tries += 1
+        if self._tries in self._down:
+            raise SinkDown("down")
+        super().send(batch)
+
+    def close(self) -> None:
+        """Give up what is kept, or not."""
+        self.tally.dropped += self._lets_go
+
+
+def delivered_by(sink: MemorySink, flushes: int) -> list[int]:
+    """What the outlet said after so many flushes and its end."""
+    told: list[int] = []
+    outlet = Outlet(sink, Log(stream=io.StringIO()), lambda _, number: told.append(number))
+    outlet.start()
+    for number in range(1, flushes + 1):
+        outlet.put(number, batch(number))
+    outlet.finish()
+    outlet.join(5)
+    return told
+
+
+def test_only_what_was_delivered_is_said_to_be() -> None:
+    """A flush that failed is delivered when a later one is; not before."""
+    assert [1, 3, 3] == delivered_by(Limping({2}), 3)
+
+
+def test_what_is_delivered_at_the_end_counts() -> None:
+    """A sink that lets go of nothing at its end has delivered all."""
+    assert [1, 2] == delivered_by(Limping({2}), 2)
+
+
+def test_what_is_given_up_at_the_end_does_not_count() -> None:
+    """A sink that had to let go has not."""
+    assert [1] == delivered_by(Limping({2}, lets_go=True), 2)
