@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests readme clean
+.PHONY: demo test check tests faults readme clean
 
 ## The whole river on embedded parts; SECONDS=20 ends it by itself.
 demo: $(VENV)/.demo
@@ -36,6 +36,10 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/pip install -qq --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/.demo
+
+## The long form of the fault tests: 100 restarts under load.
+faults: $(VENV)/.test
+	RESTARTS=50 $(BIN)/python -m pytest tests/faults $(ARGS)
 
 readme: $(VENV)/.test
 	$(BIN)/python -m tests.readme

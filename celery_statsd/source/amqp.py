@@ -167,7 +167,7 @@ class AmqpSource(Source):
             self._end = error  # raised by the next read: what arrived before the end comes first
         messages, self._taken = self._taken, []
         self._read_tag = self._taken_tag
-        return messages
+        return messages or ()
 
     def _listen(self, timeout: float) -> None:
         if self._end:

@@ -1,5 +1,6 @@
 """What the tests ask of a RabbitMQ beside Celery's own doings."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,7 +8,9 @@ from urllib.parse import urlsplit
 
 import amqp
 
-from celery_statsd.source.base import Source
+from celery_statsd.log import Log
+from celery_statsd.source.amqp import AmqpSource
+from celery_statsd.source.base import Broker, Source
 from tests.servers.rabbitmq import RabbitMQ
 
 
@@ -31,6 +34,29 @@ def channel(url: str, confirms: bool = False) -> Iterator[Any]:
         yield link.channel()
 
 
+@contextmanager
+def unread(broker: Broker) -> Iterator[tuple[Source, io.StringIO]]:
+    """A source that has still to connect, and whatever waits for it to read; and what it logs."""
+    stream = io.StringIO()
+    source = AmqpSource(broker, Log("debug", stream=stream))
+    try:
+        yield source, stream
+    finally:
+        source.close()
+
+
+def publish(url: str, uuids: list[str]) -> None:
+    """Send a task-started for each of `uuids`, each confirmed."""
+    with channel(url, confirms=True) as plain:
+        for uuid in uuids:
+            plain.basic_publish(event(uuid), "celeryev", "task.started")
+
+
+def ready(plain: Any, queue: str) -> int:
+    """How many messages wait in `queue`, not counting those handed out."""
+    return int(plain.queue_declare(queue, passive=True).message_count)
+
+
 def event(uuid: str) -> amqp.Message:
     """A task-started as Celery sends it: transient."""
     body = f'{{"type": "task-started", "uuid": "{uuid}"}}'
@@ -39,14 +65,25 @@ def event(uuid: str) -> amqp.Message:
 
 def stop_queue(rabbitmq: RabbitMQ, url: str, name: str) -> None:
     """Put a quorum queue into the state `down`: its process ends, and nobody is told."""
+    _of_queue(rabbitmq, url, name, "ra:stop_server(quorum_queues, amqqueue:get_pid(Q))")
+
+
+def restart_queue(rabbitmq: RabbitMQ, url: str, name: str) -> None:
+    """Let a queue that was stopped run again, with what it had."""
+    _of_queue(rabbitmq, url, name, "ra:restart_server(quorum_queues, amqqueue:get_pid(Q))")
+
+
+def delete_queue(rabbitmq: RabbitMQ, url: str, name: str) -> None:
+    """Delete any queue, those of others' connections included."""
+    _of_queue(rabbitmq, url, name, 'rabbit_amqqueue:delete(Q, false, false, <<"test">>)')
+
+
+def _of_queue(rabbitmq: RabbitMQ, url: str, name: str, call: str) -> None:
     found = f'rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost(url)}">>, queue, <<"{name}">>))'
-    rabbitmq.ctl(
-        "eval", f"{{ok, Q}} = {found}, ra:stop_server(quorum_queues, amqqueue:get_pid(Q))."
-    )
+    assert "ok" in rabbitmq.ctl("eval", f"{{ok, Q}} = {found}, {call}.")
 
 
 def queue_of(source: Source) -> str:
     """The name of the queue that `source` consumes from."""
-    name = source._queue.name  # type: ignore[attr-defined]
-    assert isinstance(name, str)
-    return name
+    assert isinstance(source, AmqpSource)
+    return source._queue.name

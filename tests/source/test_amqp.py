@@ -3,18 +3,30 @@
 import contextlib
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
 import amqp
 import pytest
 
-from celery_statsd.source.base import Broker, Tls
+from celery_statsd.source.amqp import AmqpSource
+from celery_statsd.source.base import Broker, Message, Tls
 from celery_statsd.source.queue import PREFETCH
 from tests.servers.process import free_port, wait_until
 from tests.servers.rabbitmq import RabbitMQ
 from tests.source.conftest import Certificates
-from tests.source.rabbit import channel, event, queues, stop_queue, vhost
+from tests.source.rabbit import (
+    channel,
+    event,
+    publish,
+    queue_of,
+    queues,
+    ready,
+    stop_queue,
+    unread,
+    vhost,
+)
 from tests.source.stream import (
     back,
     counts,
@@ -59,16 +71,22 @@ def test_another_exchange_can_be_listened_to(url: str) -> None:
         assert uuids(read_until(source, len)) == ["ours"]
 
 
-def test_read_messages_are_held_until_they_are_acknowledged(rabbitmq: RabbitMQ, url: str) -> None:
-    """`ack` tells the broker that all read so far is safe, and nothing more."""
-    with listening(Broker((url,))) as (source, _):
+def test_read_messages_are_held_until_they_are_acknowledged(url: str) -> None:
+    """What was read after the last `ack` comes again on the next connection, and nothing else."""
+    broker = Broker((url,))
+    with listening(broker) as (source, _):
+        assert isinstance(source, AmqpSource)
         send(url, names(5))
-        seen = 0
-        while seen < 5:
-            seen += len(source.read(1))
-        assert queues(rabbitmq, url, "messages_unacknowledged") == [["5"]]
-        source.ack()
-        assert queues(rabbitmq, url, "messages_unacknowledged") == [["0"]]
+        read_until(source, lambda seen: len(seen) == 5)
+        send(url, names(5, start=5))
+        seen: list[Message] = []
+        while len(seen) < 5:
+            seen += source.read(1)
+        source._socket.shutdown(socket.SHUT_RDWR)
+        assert names(5, start=5) == uuids(read_until(source, lambda seen: len(seen) == 5))
+    with unread(broker) as (source, _):
+        send(url, ["the next"])
+        assert uuids(read_until(source, len)) == ["the next"]
 
 
 def test_a_broker_hands_out_no_more_than_the_prefetch(url: str) -> None:
@@ -128,8 +146,9 @@ def test_a_connection_closed_by_the_broker_is_opened_again(rabbitmq: RabbitMQ, u
 def test_what_came_before_the_end_is_not_lost(rabbitmq: RabbitMQ, url: str) -> None:
     """Events delivered before the broker closed are read first, then the loss is told."""
     with listening(Broker((url,))) as (source, log):
-        send(url, names(20))
-        wait_until(lambda: queues(rabbitmq, url, "messages_unacknowledged") == [["20"]], 5, "sent")
+        publish(url, names(20))
+        with channel(url) as plain:
+            wait_until(lambda: ready(plain, queue_of(source)) == 0, 5, "handed out")
         rabbitmq.ctl("close_all_connections", "--vhost", vhost(url), "maintenance")
         assert names(20) == uuids(source.read(5))
         assert source.connected
@@ -178,8 +197,8 @@ def test_a_silent_broker_is_noticed_and_left(
 
 
 def test_a_killed_broker_is_found_again_with_all_it_had(rabbitmq: RabbitMQ, url: str) -> None:
-    """After kill -9 and a new start it listens again within 5 s, and counts one reconnect; every
-    event the broker had confirmed, though it is transient, comes once, none of them acknowledged."""
+    """After kill -9 and a new start it listens again within 5 s, and counts one reconnect; each
+    event that was confirmed, though transient, comes once: none of them was acknowledged."""
     published: list[str] = []
     with listening(Broker((url,))) as (source, log):
         with channel(url, confirms=True) as plain:
@@ -194,8 +213,9 @@ def test_a_killed_broker_is_found_again_with_all_it_had(rabbitmq: RabbitMQ, url:
         for _ in range(8):  # some attempts in vain
             source.read(0.2)
         rabbitmq.start()
-        back(source, 5)
-        assert published == uuids(read_until(source, lambda seen: len(seen) >= len(published)))
+        messages = read_until(source, len, 5)
+        messages += read_until(source, lambda rest: len(messages + rest) >= len(published))
+        assert published == uuids(messages)
         assert source.reconnects == 1
     told = log.getvalue()
     assert (told.count("broker_lost"), told.count("broker_back")) == (1, 1)
@@ -214,7 +234,7 @@ def test_a_memory_alarm_stops_neither_reading_nor_acknowledging(
             rabbitmq.ctl("eval", f'{set_to}({{absolute, "1MB"}}).')
             wait_until(lambda: "memory" in rabbitmq.ctl("eval", f"{alarms}."), 5, "an alarm")
             assert names(30) == uuids(read_until(source, lambda seen: len(seen) >= 30))
-            wait_until(lambda: source.read(0) == () and source.backlog == 0, 5, "nothing waits")
+            wait_until(lambda: not source.read(0) and source.backlog == 0, 5, "nothing waits")
         finally:
             rabbitmq.ctl("eval", f"{set_to}(0.4).")
         assert source.connected
@@ -236,11 +256,15 @@ def test_what_waits_in_the_queue_is_known(url: str, monkeypatch: pytest.MonkeyPa
 def test_a_queue_that_forgot_us_is_noticed(
     rabbitmq: RabbitMQ, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RabbitMQ does not tell the consumers of a quorum queue that went down."""
+    """RabbitMQ does not tell the consumers of a quorum queue that went down; it is replaced."""
     monkeypatch.setattr("celery_statsd.source.amqp.LOOK_EVERY", 0.1)
     with listening(Broker((url,))) as (source, log):
         stop_queue(rabbitmq, url, "celeryev.statsd.default")
         lost(source, 5)
+        back(source, 10)
+        send(url, ["after"])
+        assert uuids(read_until(source, len)) == ["after"]
+        assert queue_of(source) == "celeryev.statsd.default.g2"
     assert "the event queue does not know us any more" in log.getvalue()
 
 

@@ -47,7 +47,7 @@ def hostile(body: bytes, properties: bytes) -> amqp.Message:
 )
 def test_unreadable_properties_cost_one_message(url: str, properties: bytes, body: bytes) -> None:
     """It is handed on as such, and acknowledged; the connection stays, and so does the stream."""
-    with listening(Broker((url,))) as (source, _), channel(url) as plain:
+    with listening(Broker((url,))) as (source, _), channel(url, confirms=True) as plain:
         plain.basic_publish(hostile(body, properties), "celeryev", "any.key")
         send(url, ["after"])
         bad, good = read_until(source, lambda seen: len(seen) == 2)
@@ -59,7 +59,7 @@ def test_unreadable_properties_cost_one_message(url: str, properties: bytes, bod
 def test_an_unreadable_routing_key_is_left_out(url: str) -> None:
     """The message is read without it."""
     key: Any = b"\xff\xfe.key"
-    with listening(Broker((url,))) as (source, _), channel(url) as plain:
+    with listening(Broker((url,))) as (source, _), channel(url, confirms=True) as plain:
         for body in (b"x", b""):
             plain.basic_publish(amqp.Message(body, content_type="text/plain"), "celeryev", key)
         seen = read_until(source, lambda seen: len(seen) == 2)
