@@ -39,7 +39,7 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 
 ## The long form of the fault tests: 100 restarts under load.
 faults: $(VENV)/.test
-	RESTARTS=50 $(BIN)/python -m pytest tests/faults $(ARGS)
+	RESTARTS=50 SEVERAL_SECONDS=60 $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 readme: $(VENV)/.test
 	$(BIN)/python -m tests.readme

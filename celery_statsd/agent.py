@@ -101,6 +101,7 @@ class Agent:
         self._fault: Exception | None = None
         self._refused = Trouble(log, "message_refused", cure="set event_serializer to 'json'")
         self._began = time.monotonic()
+        self._served = False
         self._looked_at = 0.0
         self._tick_at = 0.0
         self._checkpoint_at = 0.0
@@ -180,6 +181,7 @@ class Agent:
         now = time.time()
         with self._lock:
             self._take(messages, now)
+            self._served = self._source.connected and (self._served or bool(messages))
             # An attempt to connect may have taken its time: what counts is before and after.
             self._excuse_silence(now, connected and self._source.connected)
             self._looked_at = now
@@ -236,6 +238,8 @@ class Agent:
         while self._source.connected and time.monotonic() < deadline:
             if not self._listen(0.0):
                 break
+        with self._lock:  # what is counted here must not be given to the next of the group
+            self._checkpoint(time.time())
 
     def _keep_flushing(self) -> None:
         try:
@@ -271,7 +275,7 @@ class Agent:
         self._excuse_silence(now, self._source.connected)
         batch = self._chronicle.flush(now)
         self._chronicle.begin_anew(now)
-        return batch
+        return batch if self._served else quiet(batch)
 
     def _farewell(self) -> Batch:
         """The last batch, for the beat that is not over yet: the last one's value is written."""
@@ -279,8 +283,7 @@ class Agent:
         self._excuse_silence(now, self._source.connected)
         if not self._state:  # nobody will go on with what is in flight
             self._pipeline.settle(now)
-        batch = self._chronicle.flush(now, last=True)
-        return replace(batch, time=beat_after(now, self._interval))
+        return self._chronicle.flush(now, last=True, stamp=beat_after(now, self._interval))
 
     def _note_vitals(self) -> None:
         """What the agent knows of itself and of its broker."""
@@ -303,6 +306,17 @@ class Agent:
 def host_of(settings: Settings) -> str:
     """The agent's own name: as set, else the machine's short name."""
     return settings.host or socket.gethostname().partition(".")[0]
+
+
+def quiet(batch: Batch) -> Batch:
+    """What an agent may say while the broker serves another one of its group, or nobody: its own
+    vitals, and what it had still to tell. Its zeros would overwrite the other's counts."""
+    own = ("agent", "broker")
+    return replace(
+        batch,
+        counters=tuple(row for row in batch.counters if row[1] or row[0].family in own),
+        gauges=tuple(row for row in batch.gauges if row[0].family in own),
+    )
 
 
 def state_of(settings: Settings) -> Path | None:

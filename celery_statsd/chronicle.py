@@ -18,6 +18,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -115,11 +116,11 @@ class Chronicle:
         self.pipeline.tick(now)
         self._write(Ticked(now))
 
-    def flush(self, now: float, last: bool = False) -> Batch:
-        """All since the last flush; its number is `number` then."""
-        batch = self.pipeline.flush(now, last)
-        self.number += 1
-        self._write(Flushed(now, self.number, last))
+    def flush(self, now: float, last: bool = False, stamp: float | None = None) -> Batch:
+        """All since the last flush; its number is `number` then, its time `stamp` if given."""
+        flushed = Flushed(now, self.number + 1, last, now if stamp is None else stamp)
+        batch = self._flushed(flushed)
+        self._write(flushed)
         self.commit()
         return batch
 
@@ -222,9 +223,8 @@ class Chronicle:
                     self._feed_one(body, now)
             case Ticked(now):
                 pipeline.tick(now)
-            case Flushed(now, number, last):
-                self.number = number
-                return pipeline.flush(now, last)
+            case Flushed():
+                return self._flushed(record)
             case Sent(sink, number):
                 self._note_sent(sink, number)
             case Refused(reason):
@@ -236,6 +236,10 @@ class Chronicle:
                 self.number = number
                 self._sent = {sink: sent.get(sink, number) for sink in self._sent}
         return None
+
+    def _flushed(self, flush: Flushed) -> Batch:
+        self.number = flush.number
+        return replace(self.pipeline.flush(flush.now, flush.last), time=flush.stamp)
 
     def _note_sent(self, sink: str, number: int) -> None:
         if sink in self._sent:

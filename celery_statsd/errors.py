@@ -5,7 +5,7 @@
 | ConfigError | config, any address   | `cli.main`: the sentence on stderr, exit code 2       |
 | BadEvent    | `events.decode`       | `pipeline.feed`: counted under its reason             |
 | BrokerLost  | a source's own calls  | `source.base.Source.read`: logged once, opened again  |
-| SinkDown    | `Sink.send`           | `outlet.Outlet`: logged once, counted                 |
+| SinkDown    | `Sink.send`           | `outlet.Outlet`: logged once, counted; `replay.sent`  |
 | StateLost   | `chronicle`           | itself: logged once, tried anew at each flush         |
 """
 

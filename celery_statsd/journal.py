@@ -67,11 +67,13 @@ class Ticked(msgspec.Struct, frozen=True, tag="ticked", array_like=True):
 
 
 class Flushed(msgspec.Struct, frozen=True, tag="flushed", array_like=True):
-    """Flush `number` was drained at `now`; `last` was the farewell of its process."""
+    """Flush `number` was drained at `now` and stamped `stamp`; `last` was the farewell of its
+    process."""
 
     now: float
     number: int
-    last: bool = False
+    last: bool
+    stamp: float
 
 
 class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):

@@ -28,7 +28,7 @@ RECORDS = [
     Ticked(3.0),
     Deaf(3.5),
     Refused("content_type"),
-    Flushed(4.0, 4, True),
+    Flushed(4.0, 4, True, 5.0),
     Sent("statsd://a", 4),
 ]
 

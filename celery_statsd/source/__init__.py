@@ -14,7 +14,7 @@ from kombu.utils.url import url_to_parts, urlparts
 
 from celery_statsd.errors import ConfigError
 from celery_statsd.log import Log
-from celery_statsd.source.base import Broker, Source, Tls, scrubbed
+from celery_statsd.source.base import Broker, Source, Tls
 
 KEY = "broker"
 """The configuration key every bad URL is blamed on."""
@@ -113,19 +113,27 @@ def _transport(parts: urlparts) -> str:
 def _parsed(number: int, url: str) -> urlparts:
     try:
         parts: urlparts = url_to_parts(url)
-        if "://" not in url:
-            raise ValueError("no scheme://")
-        if parts.scheme in ("redis", "rediss", "sentinel"):
-            int((parts.path or "").strip("/") or 0)  # the database
-        if parts.query.get("ssl_cert_reqs", "none") not in _CERT_REQS:
-            raise ValueError(f"ssl_cert_reqs is none of {', '.join(_CERT_REQS)}")
-    except ValueError as error:
-        raise ConfigError(
-            KEY,
-            f"URL {number} cannot be read ({scrubbed(str(error), url)})",
-            "write scheme://user:password@host:port/vhost, and quote /, @, : and # in the password",
-        ) from None
+    except ValueError:  # its words are not told: a password that is not quoted stands in them
+        raise _unreadable(number, "its parts cannot be told apart") from None
+    if "://" not in url:
+        raise _unreadable(number, "no scheme://")
+    if parts.scheme in ("redis", "rediss", "sentinel") and not _is_database(parts.path or ""):
+        raise _unreadable(number, "the database is not a number")
+    if parts.query.get("ssl_cert_reqs", "none") not in _CERT_REQS:
+        raise _unreadable(number, f"ssl_cert_reqs is none of {', '.join(_CERT_REQS)}")
     return parts
+
+
+def _is_database(path: str) -> bool:
+    return not path.strip("/") or path.strip("/").isdecimal()
+
+
+def _unreadable(number: int, problem: str) -> ConfigError:
+    return ConfigError(
+        KEY,
+        f"URL {number} cannot be read ({problem})",
+        "write scheme://user:password@host:port/vhost, and quote /, @, : and # in the password",
+    )
 
 
 def _require_library(transport: str) -> None:

@@ -51,6 +51,7 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _FIRST_WITH_QUORUM = (3, 8)
 _REFUSALS = (InternalError, PreconditionFailed, AMQPNotImplementedError)
+_AWAY_WORDS = ("home node", "supervisor")  # what a 404 says of a queue that is there, but cut off
 _TYPE_WORDS = ("feature flag", "queue type")  # what such a refusal says when the type is its reason
 
 
@@ -203,7 +204,12 @@ class GroupQueue(Consumption):
     def _exists(self) -> bool:
         try:
             self._channel.queue_declare(self.name, passive=True)
-        except (NotFound, AccessRefused):  # no right on it at all: not for us (RabbitMQ 4.3)
+        except AccessRefused:  # RabbitMQ 4.3, without any right on it: not ours
+            self._begin_anew()
+            return False
+        except NotFound as error:
+            if not means_missing(error):
+                raise
             self._begin_anew()
             return False
         return True
@@ -287,6 +293,12 @@ def knows_quorum(server: Mapping[str, Any]) -> bool:
     if server.get("product") != "RabbitMQ" or not version:
         return True  # its answer will tell
     return (int(version[1]), int(version[2])) >= _FIRST_WITH_QUORUM
+
+
+def means_missing(error: NotFound) -> bool:
+    """Whether there is no such queue; a classic one whose node is down is answered 404 too."""
+    told = str(error.reply_text)
+    return not any(word in told for word in _AWAY_WORDS)
 
 
 def refuses_type(error: AMQPError) -> bool:

@@ -22,8 +22,12 @@ class Agent(Child):
         super().__init__(f"agent-{app}", command, folder, {"PYTHONPATH": str(REPOSITORY)})
 
     def listen(self) -> Self:
-        """Start, and return when it hears the broker."""
-        return self.start(lambda: "broker_connected" in self.output())
+        """Start, and return when it hears the broker: once more than in its earlier lives."""
+        before = self._connections()
+        return self.start(lambda: self._connections() > before)
+
+    def _connections(self) -> int:
+        return self.output().count("broker_connected")
 
     def __enter__(self) -> Self:
         return self.listen()

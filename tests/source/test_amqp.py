@@ -210,7 +210,7 @@ def test_a_killed_broker_is_found_again_with_all_it_had(rabbitmq: RabbitMQ, url:
             with contextlib.suppress(OSError, amqp.AMQPError):
                 plain.connection.collect()
         lost(source, 5)
-        for _ in range(8):  # some attempts in vain
+        for _ in range(4):  # some attempts in vain
             source.read(0.2)
         rabbitmq.start()
         messages = read_until(source, len, 5)

@@ -124,3 +124,12 @@ def test_every_transport_has_a_source_that_exists() -> None:
     for transport in ("amqp", "redis", "memory"):
         module, _, name = SOURCES[transport].partition(":")
         assert isinstance(getattr(sys.modules[module], name), type)
+
+
+@pytest.mark.parametrize("url", ["amqp://me:s3cr/et@h//", "redis://:s3cr/et@h/0"])
+def test_a_password_that_was_not_quoted_is_not_told(url: str) -> None:
+    """It makes the URL unreadable, and its parts stand in the library's words."""
+    with pytest.raises(ConfigError, match="quote /") as error:
+        source_for(Broker((url,)), Log())
+
+    assert "s3cr" not in str(error.value)

@@ -12,6 +12,7 @@ from amqp.exceptions import (
     AMQPError,
     AMQPNotImplementedError,
     InternalError,
+    NotFound,
     PreconditionFailed,
 )
 from hypothesis import given
@@ -26,6 +27,7 @@ from celery_statsd.source.queue import (
     GroupQueue,
     escaped,
     knows_quorum,
+    means_missing,
     refuses_type,
 )
 from tests.conftest import running
@@ -335,6 +337,19 @@ def test_brokers_older_than_quorum_queues_are_known(server: dict[str, Any], know
 def test_a_refused_type_is_told_from_other_refusals(error: AMQPError, type_refused: bool) -> None:
     """Only the first is cured by another type."""
     assert type_refused == refuses_type(error)
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"),
+    [
+        ("NOT_FOUND - no queue 'q' in vhost '/'", True),
+        ("home node 'rabbit@b' of durable queue 'q' in vhost '/' is down or inaccessible", False),
+        ("queue 'q' in vhost '/' process is stopped by supervisor", False),
+    ],
+)
+def test_a_queue_that_is_cut_off_is_not_missing(told: str, missing: bool) -> None:
+    """It comes back with what it holds: another would leave that to nobody."""
+    assert missing == means_missing(NotFound(told))
 
 
 def test_arguments_are_those_no_policy_can_set() -> None:
