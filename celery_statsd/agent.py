@@ -294,6 +294,9 @@ class Agent:
             if part == "dropped":
                 total += sum(outlet.given_up for outlet in self._outlets)
             pipeline.grow("agent", host, f"sink_{part}", total)
+        pipeline.grow("agent", host, "flushes_given_up", self._chronicle.given_up)
+        if self._source.backlog is not None:
+            pipeline.note("agent", host, "backlog", self._source.backlog)
         pipeline.note("agent", host, "rss_bytes", resident_bytes())
         pipeline.note("agent", host, "cpu_ms", time.process_time() * 1000.0)
         pipeline.note("agent", host, "uptime_s", time.monotonic() - self._began)

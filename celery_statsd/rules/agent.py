@@ -31,6 +31,8 @@ RULES = (
     _counter("sink_dropped", "Values a sink had to give up."),
     _counter("sink_packets", "Datagrams, or writes to a stream."),
     _counter("sink_bytes", "Bytes sent."),
+    _counter("flushes_given_up", "Flushes a sink lacked when the journal reached its bound."),
+    _gauge("backlog", "Messages that wait for us in our own queue.", "messages"),
     _gauge("attempts", "Tasks in memory that wait or run.", "tasks"),
     _gauge("series", "Series written at each flush.", "series"),
     _gauge("rss_bytes", "Resident memory.", "bytes"),

@@ -181,7 +181,8 @@ class GroupQueue(Consumption):
         else:
             self._make()
         while self._replaced:
-            self._retire(self._replaced.pop())
+            self._retire(self._replaced[-1])
+            self._replaced.pop()  # only now: what failed is tried again
 
     def _turn_to(self, generation: int) -> None:
         self._generation = generation

@@ -7,7 +7,7 @@ import pytest
 from celery_statsd.metric import Kind
 from celery_statsd.rules import BROKER, CATALOGUE, COUNTERS, FAMILIES, WORDS, agent, task, worker
 
-UNITS = {"1", "ms", "s", "bytes", "tasks", "series"}
+UNITS = {"messages", "1", "ms", "s", "bytes", "tasks", "series"}
 
 
 @pytest.mark.parametrize("rule", CATALOGUE, ids=lambda rule: f"{rule.metric}-{rule.kind.value}")
