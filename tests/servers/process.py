@@ -19,7 +19,7 @@ from typing import Self
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-CACHE = Path(os.environ.get("CELERY_STATSD_TEST_CACHE", REPOSITORY / ".cache" / "tests"))
+CACHE = Path(os.environ.get("TEST_SERVERS_CACHE", REPOSITORY / ".cache" / "tests"))
 """Where `tests/install` puts the side environments."""
 
 POLL = 0.02

@@ -170,7 +170,7 @@ def test_no_server_outlives_its_session(tmp_path: Path, body: str) -> None:
 @pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
 def test_what_is_not_installed_fails_only_in_ci(tmp_path: Path, ci: str, outcome: str) -> None:
     """At home the test is skipped; where CI is set a missing install is no excuse."""
-    child = session(tmp_path, "pass", "graphite", CELERY_STATSD_TEST_CACHE=str(tmp_path), CI=ci)
+    child = session(tmp_path, "pass", "graphite", TEST_SERVERS_CACHE=str(tmp_path), CI=ci)
     with pytest.raises(StartError) as ended:
         child.start(lambda: False)
     assert outcome in str(ended.value)
