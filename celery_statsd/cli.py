@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -111,7 +112,9 @@ def agent(settings: Settings) -> None:
 def events(settings: Settings, as_lines: bool, seconds: float | None) -> None:
     """Show each event as it passes: one line an event."""
     deadline = None if seconds is None else time.monotonic() + seconds
-    source = _part("source").source_for(_part("agent").broker_of(settings), _log(settings))
+    # A queue of its own: from the agent's it would take events away.
+    broker = replace(_part("agent").broker_of(settings), queue_type="transient")
+    source = _part("source").source_for(broker, _log(settings))
     others = ";".join(settings.broker).count(";")
     watch = _part("watch").Watch(source, as_lines, patience=others * NEXT_ADDRESS)
     _on_signal(watch.stop)

@@ -18,6 +18,7 @@ from celery_statsd.catalogue import as_json, as_markdown, as_table
 from celery_statsd.keys import KEYS
 from tests.servers.agent import Agent
 from tests.servers.process import REPOSITORY, free_port, wait_until
+from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.worker import Cluster
 from tests.source.stream import send
@@ -485,3 +486,32 @@ def test_recorded_events_are_whole(recording: tuple[Cluster, Path]) -> None:
     }
     assert set(first.events[0]) <= set(rows[0])
     assert all(abs(row["_received"] - row["timestamp"]) < 60 for row in rows)
+
+
+def test_looking_takes_nothing_from_the_agent(rabbitmq: RabbitMQ) -> None:
+    """`events` has a queue of its own, which goes with it: none of the agent's group is made."""
+    url = rabbitmq.fresh_url()
+    vhost = url.rpartition("/")[2]
+    looked = subprocess.Popen(
+        [sys.executable, "-m", "celery_statsd", "events", "-b", url, "--seconds", "20"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert looked.stdout
+    bound = lambda: rabbitmq.management(f"exchanges/{vhost}/celeryev/bindings/source")  # noqa: E731
+    wait_until(lambda: "celeryev" in _exchanges(rabbitmq, vhost) and bound(), 15, "it listens")
+    queues = [binding["destination"] for binding in bound()]
+    send(url, ["a-task"])
+    line = looked.stdout.readline()
+    looked.terminate()
+    looked.communicate(timeout=10)
+
+    assert "a-task" in line
+    assert [] == [name for name in queues if name.startswith("celeryev.statsd.default")]
+    wait_until(lambda: not bound(), 10, "its queue is gone")
+
+
+def _exchanges(rabbitmq: RabbitMQ, vhost: str) -> list[str]:
+    return [exchange["name"] for exchange in rabbitmq.management(f"exchanges/{vhost}")]
