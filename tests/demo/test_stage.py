@@ -20,9 +20,10 @@ import threading
 from celery_statsd.demo.stage import Stage
 
 with Stage() as stage:
-    while not stage.figures().total.succeeded:
-        threading.Event().wait(0.05)
     flying = stage.figures()
+    while not (flying.total.succeeded and flying.workers):  # a flush comes in several datagrams
+        threading.Event().wait(0.05)
+        flying = stage.figures()
     print("worker", flying.workers, "rows", len(flying.rows), "example", flying.example)
     stage.wind_down()
     print("done", stage.wait_until_done(30))
