@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +21,6 @@ RESTARTS = int(os.environ.get("RESTARTS", "6"))
 
 RATE = 300.0
 """Attempts published in a second."""
-
-
-@pytest.fixture
-def statsd() -> Iterator[Statsd]:
-    """A StatsD that adds up."""
-    server = Statsd()
-    server.start()
-    yield server
-    server.close()
 
 
 def restarted(number: int, statsd: Statsd, rabbitmq: RabbitMQ, folder: Path) -> int:

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,6 @@ SECONDS = float(os.environ.get("SEVERAL_SECONDS", "10"))
 
 RATE = 300.0
 """Attempts published in a second."""
-
-
-@pytest.fixture
-def statsd() -> Iterator[Statsd]:
-    """A StatsD that adds up."""
-    server = Statsd()
-    server.start()
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
