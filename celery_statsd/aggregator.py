@@ -9,7 +9,7 @@ Laws:
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from celery_statsd.metric import Batch, Kind, Series, Timing
@@ -110,13 +110,13 @@ class Aggregator:
         self._reservoir = reservoir
         self._families: dict[str, dict[str, Entity]] = {family: {} for family in counters}
         self._chance = random.Random(SEED)
-        self._drained_at = 0.0
+        self._drained_at: dict[str, float] = {}
         self.series = 0
         self.folded = 0
 
     def begin(self, now: float) -> None:
         """The first interval begins at `now` (epoch seconds)."""
-        self._drained_at = now
+        self._drained_at = dict.fromkeys(self._families, now)
 
     def dump(self) -> dict[str, Any]:
         """What was not yet drained, and which series are known, as plain values."""
@@ -132,7 +132,7 @@ class Aggregator:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what `dump` told."""
-        self._drained_at = state["drained_at"]
+        self._drained_at = dict(state["drained_at"])
         for family, name, counters, timers, gauges, timed in state["entities"]:
             entity = self._entity(family, name)
             entity.counters.update(counters)
@@ -174,14 +174,17 @@ class Aggregator:
             for entity in entities.values():
                 entity.silence()
 
-    def drain(self, now: float) -> Batch:
-        """All since the last drain, as of `now` (epoch seconds); then begin anew."""
-        interval = now - self._drained_at
-        self._drained_at = now
+    def drain(self, now: float, families: Iterable[str] | None = None) -> Batch:
+        """All since the last drain, or all of some `families` since theirs, as of `now` (epoch
+        seconds); then begin anew."""
+        chosen = list(self._families if families is None else families)
+        interval = now - self._drained_at.get(chosen[0], now)
+        self._drained_at.update(dict.fromkeys(chosen, now))
         counters: list[tuple[Series, int]] = []
         gauges: list[tuple[Series, float]] = []
         timers: list[tuple[Series, Timing]] = []
-        for family, entities in self._families.items():
+        for family in chosen:
+            entities = self._families[family]
             for name, entity in entities.items():
                 for metric, total in entity.counters.items():
                     counters.append((self._series(family, name, metric, Kind.COUNTER), total))

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-MAGIC = b"celery-statsd journal 1\n"
+MAGIC = b"celery-statsd journal 2\n"
 """What a journal begins with; the number is the version of all that follows."""
 
 LARGEST = 1 << 30
@@ -33,12 +33,13 @@ _HEAD = 8  # bytes: length and checksum, big endian
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot", array_like=True):
     """The whole pipeline at `now`, as it dumps itself; `number` is that of the last flush, and
-    `sent` says of each sink up to which flush it has delivered."""
+    `sent` says of each sink up to which flush it has delivered; `cut` is the last mark."""
 
     now: float
     number: int
     sent: dict[str, int]
     state: Any
+    cut: str = ""
 
 
 class Fed(msgspec.Struct, frozen=True, tag="fed", array_like=True):
@@ -68,12 +69,23 @@ class Ticked(msgspec.Struct, frozen=True, tag="ticked", array_like=True):
 
 class Flushed(msgspec.Struct, frozen=True, tag="flushed", array_like=True):
     """Flush `number` was drained at `now` and stamped `stamp`; `last` was the farewell of its
-    process."""
+    process. `cut` names the mark in the stream it ended at, if it ended at one."""
 
     now: float
     number: int
     last: bool
     stamp: float
+    cut: str = ""
+
+
+class FlushedOwn(msgspec.Struct, frozen=True, tag="flushed_own", array_like=True):
+    """The agent's own numbers were drained at `now`, and nothing else."""
+
+    now: float
+
+
+class Rebased(msgspec.Struct, frozen=True, tag="rebased", array_like=True):
+    """Others have heard what was missed."""
 
 
 class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):
@@ -83,7 +95,7 @@ class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):
     number: int
 
 
-Record = Snapshot | Fed | Refused | Deaf | Ticked | Flushed | Sent
+Record = Snapshot | Fed | Refused | Deaf | Ticked | Flushed | FlushedOwn | Rebased | Sent
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode

@@ -39,7 +39,7 @@ class Outlet(threading.Thread):
         return self._mailbox.qsize()
 
     def put(self, number: int, batch: Batch) -> None:
-        """Leave `batch`, the flush of that number, to be sent. Never waits."""
+        """Leave `batch`, the flush of that number (0: of none), to be sent. Never waits."""
         if self.waiting >= MAILBOX:
             with suppress(queue.Empty):
                 self.given_up += _values(self._mailbox.get_nowait())
@@ -56,8 +56,8 @@ class Outlet(threading.Thread):
         """Send batch after batch, whatever happens to each."""
         number = 0
         while (entry := self._mailbox.get()) is not None:
-            number, batch = entry
-            self._send(number, batch)
+            number = entry[0] or number
+            self._send(*entry)
         given_up = self.sink.tally.dropped
         try:
             self.sink.close()
@@ -78,7 +78,8 @@ class Outlet(threading.Thread):
             self._trouble.tell(time.monotonic(), error)
         else:
             self._trouble.over(time.monotonic())
-            self._delivered(self.sink.address.text, number)
+            if number:
+                self._delivered(self.sink.address.text, number)
 
 
 def _values(entry: tuple[int, Batch] | None) -> int:

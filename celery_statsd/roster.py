@@ -41,6 +41,9 @@ LONGEST_SILENCE = 600.0
 KEPT_AFTER = 60.0
 """Seconds: the last events of a process that is gone may come so late."""
 
+MUTE = 3.0
+"""Heartbeat intervals: when no worker at all is heard for so long, it may be us who are deaf."""
+
 FORGOTTEN_AFTER = 3600.0
 """Seconds: a dead worker is shown as down for so long, then its series are closed."""
 
@@ -84,6 +87,7 @@ class Life:
         self.reserved = 0
         self.running = 0
         self.beat_stamp = 0.0
+        self._counting = False
         self._base = 0
         self._base_stamp = 0.0
         self._starts = 0
@@ -120,7 +124,7 @@ class Life:
         """Take what a heartbeat tells; return how many starts are now known to be lost."""
         self.proven_stamp, self.proven_active = self.beat_stamp, self.active
         lost = self._judge()
-        if self.processed is None:
+        if not self._counting:
             self._begin_to_count(event)
         self._starts += self._starts_since
         self._starts_since = 0
@@ -135,17 +139,24 @@ class Life:
             self.idle_stamp = event.timestamp
         return lost
 
+    def rebase(self) -> None:
+        """Begin to count anew with the next heartbeat."""
+        self._counting = False
+
     def settle(self, now: float) -> int:
         """Judge the last heartbeat once all that was sent before it must have come."""
         return self._judge() if self.beat_at is not None and now - self.beat_at > SETTLED else 0
 
     def _begin_to_count(self, event: WorkerEvent) -> None:
         """What the first heartbeat has counted came before we could have seen it all."""
-        self._base, self._base_stamp = event.processed or 0, event.timestamp
-        self._starts_since = 0
+        self._base, self._base_stamp = (event.processed or 0) - self.lost, event.timestamp
+        self._starts = self._starts_since = 0
         self.proven_stamp = None
+        self._counting = True
 
     def _judge(self) -> int:
+        if not self._counting:
+            return 0
         missing = (self.processed or 0) - self._base - self._starts - self.lost
         self.lost += max(0, missing)
         return max(0, missing)
@@ -212,6 +223,25 @@ class Roster:
     def deaf(self, now: float) -> None:
         """We cannot hear at `now`: nobody's silence so far means anything."""
         self._listening_since = now
+
+    def rebase(self) -> None:
+        """Begin to count starts anew: those we did not hear were heard by others."""
+        for life in self._lives.values():
+            life.rebase()
+
+    def mute_for(self, now: float) -> float:
+        """Seconds since the last heartbeat of all, when even that worker should have beaten
+        MUTE times since; else 0."""
+        last = max(self._names.values(), key=lambda life: life.beat_at or 0.0, default=None)
+        if last is None or last.beat_at is None or last.farewelled:
+            return 0.0
+        silent = now - max(last.beat_at, self._listening_since)
+        return silent if silent > MUTE * last.freq + BATCHING else 0.0
+
+    @property
+    def last_beat(self) -> float:
+        """When the last heartbeat of any worker came; 0 for never."""
+        return max((life.beat_at or 0.0 for life in self._names.values()), default=0.0)
 
     def life(self, event: Event, now: float) -> tuple[Life, list[Change]]:
         """The life that sent `event`, and what its appearance tells."""

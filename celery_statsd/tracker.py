@@ -31,6 +31,7 @@ from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, endings
 from celery_statsd.events import OUTCOMES, Change, Moment, Sent, TaskEvent
 from celery_statsd.roster import Index, Life
+from celery_statsd.scope import CLUSTER, Scope
 from celery_statsd.task import RECEIPT, Attempt, Sending, Stage, Task
 
 PROVISIONAL = 1.0
@@ -67,7 +68,9 @@ class Tracker:
         ceiling: int = 100_000,
         lost_after: float = 30.0,
         unreported_after: float = 60.0,
+        scope: Scope = CLUSTER,
     ) -> None:
+        self._scope = scope
         self.in_flight: Counter[tuple[Stage, str]] = Counter()
         self.totals: Counter[Moment] = Counter()
         self.forgotten = 0
@@ -119,8 +122,10 @@ class Tracker:
         """A task was published."""
         task = self._recall(event.uuid)
         sending = Sending(task, event)
+        sending.taken = not self._scope.whole  # it may be received where we do not hear of it
         task.sendings.append(sending)
-        changes = [self._count(Moment.SENT, sending)]
+        owned = self._scope.owns(event.uuid)
+        changes = [self._count(Moment.SENT, sending)] if owned else []
         for attempt in task.attempts_of(sending):
             self._trace(attempt, sending)
             changes += self._tell(attempt)

@@ -25,6 +25,8 @@ FLOORS = (
     ("cli",),
     ("demo", "check", "camera", "watch", "catalogue"),
     ("agent",),
+    ("speaker",),
+    ("intake", "vitals", "understudy", "blueprint"),
     ("chronicle", "replay", "outlet"),
     ("pipeline",),
     ("rules",),
@@ -52,7 +54,7 @@ DOORS = {
 
 HEART = (
     "events", "task", "tracker", "endings", "roster", "clocks", "rules.*", "aggregator", "names",
-    "ledger", "metric", "pipeline",
+    "ledger", "metric", "pipeline", "scope",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""
 
