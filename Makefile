@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests faults bench-heart readme clean
+.PHONY: demo test check tests faults bench-heart bench-growth readme clean
 
 ## The whole river on embedded parts; SECONDS=20 ends it by itself.
 demo: $(VENV)/.demo
@@ -44,6 +44,10 @@ faults: $(VENV)/.test
 ## What an event costs in the pipeline alone; ARGS=--instructions counts them (valgrind).
 bench-heart: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.heart $(ARGS)
+
+## The same as attempts in flight, series and workers grow, and what they cost in memory.
+bench-growth: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.growth $(ARGS)
 
 readme: $(VENV)/.test
 	$(BIN)/python -m tests.readme
