@@ -210,7 +210,7 @@ def main() -> None:
         f"{'':20}{'us/event':>10}{'tick ms':>10}{'flush ms':>10}{'attempts':>10}{'series':>9}"
         f"{'B/attempt':>11}{'RSS MB':>8}"
     )
-    for curve, size in _points(asked.most):
+    for curve, size in points(asked.most):
         found = point(curve, size, asked.events)
         print(
             f"{curve:10}{size:10}{found.us:10.2f}{found.tick_ms:10.2f}{found.flush_ms:10.2f}"
@@ -224,7 +224,8 @@ def _bytes(found: Point) -> str:
     return f"{found.bytes_of_attempt:.0f}" if found.curve == "attempts" else "-"
 
 
-def _points(most: int) -> Iterator[tuple[str, int]]:
+def points(most: int) -> Iterator[tuple[str, int]]:
+    """Each curve and size, up to `most` attempts."""
     for curve, sizes in CURVES.items():
         yield from ((curve, size) for size in sizes if curve != "attempts" or size <= most)
 

@@ -210,6 +210,12 @@ class Stream:
             yield from self._let_go(worker)
             yield self._beaten(worker, "worker-heartbeat")
 
+    def heartbeat(self) -> Message:
+        """The next one of the first worker; time goes on to the one after it."""
+        message = self._beaten(self._workers[0], "worker-heartbeat")
+        self._now += FREQ
+        return message
+
     def _turn(self) -> Iterator[Message]:
         """One more event, and the heartbeats that are due."""
         while self._now >= self._plan.begin + self._beat * FREQ / len(self._workers):
@@ -325,6 +331,13 @@ class Stream:
         manifest.events += events
         manifest.bytes += len(body)
         return Message(body, key, hostname, events, self._now)
+
+
+def heartbeats(begin: float) -> Iterator[Message]:
+    """Those of one worker that has nothing to do, from `begin` on, for ever."""
+    stream = Stream(Plan(workers=1, begin=begin))
+    while True:
+        yield stream.heartbeat()
 
 
 def names(number: int) -> list[str]:
