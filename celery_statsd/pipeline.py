@@ -274,6 +274,7 @@ class Pipeline:
 
     def _note_in_flight(self) -> None:
         totals = dict.fromkeys(Stage, 0)
+        self._aggregator.silence("task")
         for (stage, name), number in self._tracker.in_flight.items():
             totals[stage] += number
             self._aggregator.gauge("task", name, stage.value, number)
@@ -287,8 +288,8 @@ class Pipeline:
                 value = rule.value(sight)
                 if value is not None:
                     self._aggregator.gauge("worker", life.hostname, rule.metric, value)
-        for hostname in self._roster.leavers(now):
-            self._aggregator.close("worker", hostname)
+        self._roster.retire(now)
+        self._aggregator.close_others("worker", self._roster)
 
     def _note_ledger(self) -> None:
         ledger = self.ledger
