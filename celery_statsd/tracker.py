@@ -17,8 +17,9 @@ Laws:
    time), UNREPORTED (its worker lives and shows that it does not run it). Of sendings: EXPIRED (no
    worker received it in its time), UNSEEN (others of its queue, sent later, were received long
    ago: its task sends no events, or they were lost); neither is part of the balance.
-6. Memory is bounded by `ceiling` tasks. The oldest is forgotten first, and counted: its attempts
-   end as UNREPORTED, and are FOUND again should they still speak.
+6. Memory is bounded by `ceiling` attempts (a task without any counts as one). The oldest task is
+   forgotten first, and counted: its attempts end as UNREPORTED, and are FOUND again should they
+   still speak. So are the oldest of one task, when it has more than MOST_OPEN of them open.
 """
 
 import heapq
@@ -31,7 +32,7 @@ from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, endings
 from celery_statsd.events import OUTCOMES, Change, Moment, Sent, TaskEvent
 from celery_statsd.roster import Index, Life
-from celery_statsd.task import RECEIPT, Attempt, Sending, Stage, Task
+from celery_statsd.task import MOST_OPEN, RECEIPT, Attempt, Sending, Stage, Task
 
 PROVISIONAL = 1.0
 """Seconds an attempt waits for a receipt that has not come yet before it is settled."""
@@ -45,8 +46,11 @@ OVERTAKEN = 60.0
 MOST_NAMES = 10_000
 """Task names: past so many, those are dropped of which nothing waits or runs."""
 
+SPARE = 1000
+"""Expiries of sendings that no longer wait, not worth clearing away."""
+
 LONGEST_MEMORY = 20_000
-"""Tasks: as many of those that ended last are remembered, for late sendings and second ends."""
+"""Attempts: those that ended last are remembered, for late sendings and second ends."""
 
 ORDER = (Moment.TRACED, Moment.RECEIVED, Moment.ON_ARRIVAL, Moment.FOUND, Moment.STARTED, *OUTCOMES)
 """The order in which the moments of one attempt are told."""
@@ -56,9 +60,8 @@ class Tracker:
     """The attempts of all tasks seen of late, and how many of them wait and run.
 
     `in_flight` counts by stage and task name (a name once seen stays, at 0, as long as there are
-    not too many); `totals` counts the moments told, `forgotten` the tasks that the ceiling cost,
-    `unmatched` the attempts whose task was never seen before. `lost_after` and `unreported_after`
-    are in seconds.
+    not too many); `totals` counts the moments told, `forgotten` what law 6 has cost, `unmatched`
+    the attempts whose task was never seen. `lost_after` and `unreported_after` are in seconds.
     """
 
     def __init__(
@@ -79,12 +82,16 @@ class Tracker:
         self._live: dict[str, Task] = {}
         self._past: dict[str, Task] = {}
         self._long_past: dict[str, Task] = {}
+        self._size = 0  # of the living
+        self._past_size = 0
         self._held: dict[Life, dict[Attempt, None]] = {}
         self._provisional: dict[Attempt, None] = {}
         self._waiting: dict[str, dict[Sending, None]] = {}
         self._delivered: dict[str, float] = {}
         self._serial = 0
         self._expiring: list[tuple[float, int, Sending]] = []
+        self._most_expiring = SPARE
+        self._most_names = MOST_NAMES * len(Stage)
 
     def __len__(self) -> int:
         """How many tasks wait or run."""
@@ -114,6 +121,9 @@ class Tracker:
             getattr(self, f"_{shelf}").update({task.uuid: task for task in tasks})
             for task in tasks:
                 self._resume(task)
+                task.counted = task.size if shelf == "live" else 0
+        self._size = sum(task.counted for task in self._live.values())
+        self._past_size = sum(task.size for task in self._past.values())
 
     def sent(self, event: Sent) -> list[Change]:
         """A task was published."""
@@ -126,6 +136,7 @@ class Tracker:
             changes += self._tell(attempt)
         self._queue(sending)
         self._await_expiry(sending)
+        changes += self._thin_out(task)
         self._keep(task)
         return changes
 
@@ -141,7 +152,7 @@ class Tracker:
             sending = task.sending_of(attempt)
             if sending is not None:
                 self._trace(attempt, sending)
-        changes = self._tell(attempt)
+        changes = self._tell(attempt) + self._thin_out(task)
         self._keep(task)
         return changes
 
@@ -159,11 +170,20 @@ class Tracker:
                 over = endings(life, held, now, self._lost_after, self._unreported_after)
                 for attempt, moment in over:
                     changes += self._conclude(attempt, moment)
-        while len(self._live) > self._ceiling:
-            changes += self._forget(next(iter(self._live.values())))
-        if len(self.in_flight) > MOST_NAMES * len(Stage):
-            self.in_flight = +self.in_flight
+        if self._size > self._ceiling:
+            changes += self._forget_oldest()
+        self._clear_away()
         return changes
+
+    def _clear_away(self) -> None:
+        """Drop what stands for nothing, when it has doubled since it was last dropped."""
+        if len(self.in_flight) > self._most_names:
+            self.in_flight = +self.in_flight
+            self._most_names = max(MOST_NAMES * len(Stage), 2 * len(self.in_flight))
+        if len(self._expiring) > self._most_expiring:
+            self._expiring = [entry for entry in self._expiring if not entry[2].taken]
+            heapq.heapify(self._expiring)
+            self._most_expiring = SPARE + 2 * len(self._expiring)
 
     def _resume(self, task: Task) -> None:
         """Count a loaded task where it stands."""
@@ -184,19 +204,30 @@ class Tracker:
     def _recall(self, uuid: str) -> Task:
         task = self._live.get(uuid)
         if task is None:
-            task = self._past.pop(uuid, None) or self._long_past.pop(uuid, None) or Task(uuid)
+            task = self._past.pop(uuid, None)
+            if task is not None:
+                self._past_size -= task.size
+            else:
+                task = self._long_past.pop(uuid, None) or Task(uuid)
             self._live[uuid] = task
         return task
 
     def _keep(self, task: Task) -> None:
         """Put a task where it belongs: among the living or, when it is over, the past."""
         task.trim()
-        if not task.over:
+        over = task.over
+        self._book(task, 0 if over else task.size)
+        if not over:
             return
         self._live.pop(task.uuid, None)
         self._past[task.uuid] = task
-        if len(self._past) > LONGEST_MEMORY // 2:
-            self._past, self._long_past = {}, self._past
+        self._past_size += task.size
+        if self._past_size > LONGEST_MEMORY // 2:
+            self._past, self._long_past, self._past_size = {}, self._past, 0
+
+    def _book(self, task: Task, size: int) -> None:
+        self._size += size - task.counted
+        task.counted = size
 
     def _trace(self, attempt: Attempt, sending: Sending) -> None:
         attempt.sending = sending
@@ -205,8 +236,9 @@ class Tracker:
         attempt.apart = self._clocks.apart(attempt.life.host, sending.host)
         sending.taken = True
         self._queue(sending)
-        delivered = self._delivered.get(sending.queue, 0.0)
-        self._delivered[sending.queue] = max(delivered, sending.sent)
+        if sending.queue in self._waiting:  # who else would be overtaken
+            delivered = self._delivered.get(sending.queue, 0.0)
+            self._delivered[sending.queue] = max(delivered, sending.sent)
 
     def _tell(self, attempt: Attempt) -> list[Change]:
         """What became known of `attempt` and may be told."""
@@ -269,8 +301,7 @@ class Tracker:
 
     def _give_up(self, sending: Sending, moment: Moment) -> Change:
         """`sending` does not wait any more, though nobody has told of its receipt."""
-        sending.taken = True
-        self._queue(sending)
+        self._take_off(sending)
         self._keep(sending.task)
         return self._count(moment, sending)
 
@@ -288,14 +319,18 @@ class Tracker:
     def _settle_receipts(self, now: float, at_once: bool) -> list[Change]:
         changes: list[Change] = []
         for attempt in list(self._provisional):
-            if attempt.known & RECEIPT:
-                del self._provisional[attempt]
-            elif at_once or now - attempt.arrived >= PROVISIONAL:
-                del self._provisional[attempt]
-                attempt.known |= self._entry(attempt).bit
-                attempt.name = attempt.name or "unknown"  # for good: its gauges stand under it
-                changes += self._tell(attempt)
+            received = attempt.known & RECEIPT
+            if received or at_once or now - attempt.arrived >= PROVISIONAL:
+                changes += self._admit(attempt)
         return changes
+
+    def _admit(self, attempt: Attempt) -> list[Change]:
+        """Count `attempt` in, as one that was never received unless it was."""
+        self._provisional.pop(attempt, None)
+        if not attempt.known & RECEIPT:
+            attempt.known |= self._entry(attempt).bit
+            attempt.name = attempt.name or "unknown"  # for good: its gauges stand under it
+        return self._tell(attempt)
 
     def _entry(self, attempt: Attempt) -> Moment:
         """How an attempt that was never received came into our sight."""
@@ -318,24 +353,47 @@ class Tracker:
         if moment is Moment.RETURNED and sending and not attempt.received_again:
             sending.taken = False
             self._queue(sending)
+            self._await_expiry(sending)
         attempt.known |= moment.bit
         changes = self._tell(attempt)
         self._keep(attempt.task)
         return changes
 
-    def _forget(self, task: Task) -> list[Change]:
-        del self._live[task.uuid]
-        self.forgotten += 1
+    def _forget_oldest(self) -> list[Change]:
+        """Forget tasks until there is no more than the ceiling allows."""
         changes: list[Change] = []
-        for sending in task.sendings:
-            sending.taken = True
-            self._queue(sending)
-        for attempt in task.attempts:
-            if not attempt.over and attempt.known & RECEIPT:
-                attempt.known |= Moment.UNREPORTED.bit
-                changes += self._tell(attempt)
-            self._provisional.pop(attempt, None)
+        for task in list(self._live.values()):
+            if self._size <= self._ceiling:
+                break
+            del self._live[task.uuid]
+            self._book(task, 0)
+            self.forgotten += 1
+            for sending in task.sendings:
+                self._take_off(sending)
+            for attempt in task.attempts:
+                changes += self._abandon(attempt)
         return changes
+
+    def _thin_out(self, task: Task) -> list[Change]:
+        """Give up the oldest of a task that has more than MOST_OPEN open."""
+        changes: list[Change] = []
+        for attempt in task.attempts[:-MOST_OPEN]:
+            self.forgotten += not attempt.over
+            changes += self._abandon(attempt)
+        for sending in task.sendings[:-MOST_OPEN]:
+            self.forgotten += not sending.taken
+            self._take_off(sending)
+        return changes
+
+    def _take_off(self, sending: Sending) -> None:
+        sending.taken = True
+        self._queue(sending)
+
+    def _abandon(self, attempt: Attempt) -> list[Change]:
+        """`attempt` ends here, whatever becomes of it."""
+        if not attempt.over:
+            attempt.known |= Moment.UNREPORTED.bit
+        return self._admit(attempt)
 
 
 def _left_behind(waiting: Iterable[Sending], stamp: float) -> list[Sending]:
