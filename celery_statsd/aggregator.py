@@ -5,8 +5,9 @@ Laws:
    from the moment an entity is first seen. Graphite's `diffSeries` would else flip its sign.
 2. A gauge speaks only for the flush it was set in; whoever is gone is closed: 0 once, then no more.
 3. Series are bounded. Past the ceiling an entity's values go to the entity `other` of its family,
-   and each value so folded is counted; a folded gauge has no meaning and is left out. An entity
-   that is known may still show its first gauges and timers, so there are at most twice as many.
+   and each value so folded is counted; a folded gauge has no meaning and is left out (and is
+   counted unless it is 0). An entity that is known may still show its first gauges and timers, so
+   there are at most twice as many.
 4. The values kept of all timers together are bounded: see MOST_VALUES.
 """
 
@@ -174,9 +175,10 @@ class Aggregator:
 
     def gauge(self, family: str, entity: str, metric: str, value: float) -> None:
         """Set a gauge for the coming flush."""
-        found = self._entity(family, entity)
-        if found is not self._families[family].get(OTHER):
-            found.gauges[metric] = value
+        if self._folds(family, entity):
+            self.folded += value != 0.0
+        elif entity != OTHER:
+            self._entity(family, entity).gauges[metric] = value
 
     def close(self, family: str, entity: str) -> None:
         """End an entity's series: its gauges are 0 in the coming flush, then all is forgotten."""
@@ -234,7 +236,7 @@ class Aggregator:
         entities = self._families[family]
         entity = entities.get(name)
         if entity is None:
-            if self.series >= self._ceiling and family not in OWN:
+            if self._folds(family, name):
                 self.folded += 1
                 name = OTHER
                 entity = entities.get(name)
@@ -242,6 +244,11 @@ class Aggregator:
                 entity = entities[name] = self._first_sight(family, name)
         entity.closing = False
         return entity
+
+    def _folds(self, family: str, name: str) -> bool:
+        """Whether what is told of an entity goes to OTHER."""
+        full = self.series >= self._ceiling and family not in OWN
+        return full and name not in self._families[family]
 
     def _first_sight(self, family: str, name: str) -> Entity:
         entity = Entity(self._counters[family])

@@ -207,9 +207,10 @@ def _next_record(file: BinaryIO) -> Record | None:
     if len(payload) < length or zlib.crc32(payload) != int.from_bytes(head[4:]):
         return None
     try:
-        return _decode(payload)
+        record: Record = _decode(payload)
     except msgspec.MsgspecError:
         return None
+    return record
 
 
 def _write(file: BinaryIO, wire: bytes) -> int:

@@ -198,7 +198,7 @@ class Roster:
         """The present life of each name."""
         return iter(self._names.values())
 
-    def __contains__(self, hostname: str) -> bool:
+    def __contains__(self, hostname: object) -> bool:
         """Whether a life holds that name."""
         return hostname in self._names
 

@@ -56,6 +56,7 @@ Each event of a task looks at all of them."""
 
 RECEIPT = Moment.RECEIVED.bit | Moment.ON_ARRIVAL.bit | Moment.FOUND.bit
 ENDED = sum(outcome.bit for outcome in OUTCOMES)
+_STARTED = Moment.STARTED.bit
 CONCLUDED = Moment.RETURNED.bit | Moment.UNREPORTED.bit | Moment.LOST.bit
 """Sets of moments: how an attempt came into sight, its ends, the ends that nobody told."""
 
@@ -266,11 +267,12 @@ class Task:
         half = LONGEST_HISTORY // 2
         if len(self.attempts) > LONGEST_HISTORY:
             old, young = self.attempts[:-half], self.attempts[-half:]
-            self.attempts = [a for a in old if not (a.over and a.known & RECEIPT)] + young
+            kept = [a for a in old if not (a.known & ENDED and a.known & RECEIPT)]
+            self.attempts = kept + young
         if len(self.sendings) > LONGEST_HISTORY:
             used = {attempt.sending for attempt in self.attempts}
-            kept = [s for s in self.sendings[:-half] if s in used or not s.taken]
-            self.sendings = kept + self.sendings[-half:]
+            needed = [s for s in self.sendings[:-half] if s in used or not s.taken]
+            self.sendings = needed + self.sendings[-half:]
 
     def dump(self, index: Index) -> list[Any]:
         """Itself as plain values."""
@@ -358,21 +360,16 @@ def _received(mine: list[Attempt], event: TaskEvent) -> Attempt | None:  # noqa:
 
 def _started(mine: list[Attempt], event: TaskEvent) -> Attempt | None:  # noqa: ARG001
     """The attempt that has not started: one that waits before one whose end was told."""
-    lacking = [
-        attempt
-        for attempt in mine
-        if attempt.lacks(Moment.STARTED) and not attempt.known & CONCLUDED
-    ]
-    lacking.sort(key=lambda attempt: attempt.over)
-    return next(iter(lacking), None)
+    lacking = [attempt for attempt in mine if not attempt.known & (_STARTED | CONCLUDED)]
+    first = next(iter(lacking), None)
+    return next((attempt for attempt in lacking if not attempt.over), first)
 
 
 def _ended(mine: list[Attempt], event: TaskEvent) -> Attempt | None:
     """The attempt that runs, or waits where that is how a waiting one ends."""
-    waiting = [attempt for attempt in mine if not attempt.over and attempt.lacks(Moment.STARTED)]
-    running = [
-        attempt for attempt in mine if not attempt.over and not attempt.lacks(Moment.STARTED)
-    ]
+    left = [attempt for attempt in mine if not attempt.known & ENDED]
+    waiting = [attempt for attempt in left if not attempt.known & _STARTED]
+    running = [attempt for attempt in left if attempt.known & _STARTED]
     if waiting and isinstance(event, Revoked) and not event.terminated:
         return waiting[0]
     return _nearest(running, event) if running else next(iter(waiting), None)

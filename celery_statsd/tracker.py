@@ -22,32 +22,22 @@ Laws:
    still speak. So are the oldest of one task, when it has more than MOST_OPEN of them open.
 """
 
-import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, endings
 from celery_statsd.events import OUTCOMES, Change, Moment, Sent, TaskEvent
+from celery_statsd.queues import Queues
 from celery_statsd.roster import Index, Life
 from celery_statsd.task import MOST_OPEN, RECEIPT, Attempt, Sending, Stage, Task
 
 PROVISIONAL = 1.0
 """Seconds an attempt waits for a receipt that has not come yet before it is settled."""
 
-EXPIRY_GRACE = 5.0
-"""Seconds after `expires` in which a receipt may still be on its way."""
-
-OVERTAKEN = 60.0
-"""Seconds: a sending so much older than one that its queue has already delivered is not waiting."""
-
 MOST_NAMES = 10_000
 """Task names: past so many, those are dropped of which nothing waits or runs."""
-
-SPARE = 1000
-"""Expiries of sendings that no longer wait, not worth clearing away."""
 
 LONGEST_MEMORY = 20_000
 """Attempts: those that ended last are remembered, for late sendings and second ends."""
@@ -86,11 +76,7 @@ class Tracker:
         self._past_size = 0
         self._held: dict[Life, dict[Attempt, None]] = {}
         self._provisional: dict[Attempt, None] = {}
-        self._waiting: dict[str, dict[Sending, None]] = {}
-        self._delivered: dict[str, float] = {}
-        self._serial = 0
-        self._expiring: list[tuple[float, int, Sending]] = []
-        self._most_expiring = SPARE
+        self._queues = Queues()
         self._most_names = MOST_NAMES * len(Stage)
 
     def __len__(self) -> int:
@@ -105,7 +91,7 @@ class Tracker:
             "long_past": [task.dump(index) for task in self._long_past.values()],
             "names": [[stage.value, name] for stage, name in self.in_flight],
             "totals": {moment.value: total for moment, total in self.totals.items()},
-            "delivered": self._delivered,
+            "delivered": self._queues.dump(),
             "forgotten": self.forgotten,
             "unmatched": self.unmatched,
         }
@@ -114,7 +100,7 @@ class Tracker:
         """Go on from what `dump` told."""
         self.totals.update({Moment(word): total for word, total in state["totals"].items()})
         self.in_flight.update({(Stage(stage), name): 0 for stage, name in state["names"]})
-        self._delivered = dict(state["delivered"])
+        self._queues.load(state["delivered"])
         self.forgotten, self.unmatched = state["forgotten"], state["unmatched"]
         for shelf in ("live", "past", "long_past"):
             tasks = [Task.load(lives, task) for task in state[shelf]]
@@ -135,7 +121,6 @@ class Tracker:
             self._trace(attempt, sending)
             changes += self._tell(attempt)
         self._queue(sending)
-        self._await_expiry(sending)
         changes += self._thin_out(task)
         self._keep(task)
         return changes
@@ -162,8 +147,10 @@ class Tracker:
         `at_once`: also what may still be told, for this is the last look.
         """
         changes = self._settle_receipts(now, at_once)
-        changes += self._expire(now)
-        changes += self._overtake()
+        for sending in self._queues.expired(now):
+            changes.append(self._give_up(sending, Moment.EXPIRED))
+        for sending in self._queues.overtaken():
+            changes.append(self._give_up(sending, Moment.UNSEEN))
         for life in list(self._held):
             if doubtful(life):
                 held = list(self._held[life])
@@ -172,34 +159,20 @@ class Tracker:
                     changes += self._conclude(attempt, moment)
         if self._size > self._ceiling:
             changes += self._forget_oldest()
-        self._clear_away()
-        return changes
-
-    def _clear_away(self) -> None:
-        """Drop what stands for nothing, when it has doubled since it was last dropped."""
         if len(self.in_flight) > self._most_names:
             self.in_flight = +self.in_flight
             self._most_names = max(MOST_NAMES * len(Stage), 2 * len(self.in_flight))
-        if len(self._expiring) > self._most_expiring:
-            self._expiring = [entry for entry in self._expiring if not entry[2].taken]
-            heapq.heapify(self._expiring)
-            self._most_expiring = SPARE + 2 * len(self._expiring)
+        return changes
 
     def _resume(self, task: Task) -> None:
         """Count a loaded task where it stands."""
         for sending in task.sendings:
             self._queue(sending)
-            self._await_expiry(sending)
         for attempt in task.attempts:
             if attempt.known & RECEIPT:
                 self._place(attempt)
             else:
                 self._provisional[attempt] = None
-
-    def _await_expiry(self, sending: Sending) -> None:
-        if sending.expires is not None and not sending.taken:
-            self._serial += 1
-            heapq.heappush(self._expiring, (sending.expires, self._serial, sending))
 
     def _recall(self, uuid: str) -> Task:
         task = self._live.get(uuid)
@@ -236,9 +209,7 @@ class Tracker:
         attempt.apart = self._clocks.apart(attempt.life.host, sending.host)
         sending.taken = True
         self._queue(sending)
-        if sending.queue in self._waiting:  # who else would be overtaken
-            delivered = self._delivered.get(sending.queue, 0.0)
-            self._delivered[sending.queue] = max(delivered, sending.sent)
+        self._queues.deliver(sending)
 
     def _tell(self, attempt: Attempt) -> list[Change]:
         """What became known of `attempt` and may be told."""
@@ -289,32 +260,18 @@ class Tracker:
         if stage is sending.stage:
             return
         sending.stage = stage
-        waiting = self._waiting.setdefault(sending.queue, {})
         if stage:
             self.in_flight[Stage.QUEUED, sending.name] += 1
-            waiting[sending] = None
+            self._queues.put(sending)
         else:
             self.in_flight[Stage.QUEUED, sending.name] -= 1
-            del waiting[sending]
-        if not waiting:
-            del self._waiting[sending.queue]
+            self._queues.take(sending)
 
     def _give_up(self, sending: Sending, moment: Moment) -> Change:
         """`sending` does not wait any more, though nobody has told of its receipt."""
         self._take_off(sending)
         self._keep(sending.task)
         return self._count(moment, sending)
-
-    def _overtake(self) -> list[Change]:
-        """Give up the sendings that their queue has left behind."""
-        changes = [
-            self._give_up(sending, Moment.UNSEEN)
-            for queue, delivered in self._delivered.items()
-            for sending in _left_behind(self._waiting.get(queue, {}), delivered - OVERTAKEN)
-        ]
-        if len(self._delivered) > len(self._waiting):
-            self._delivered = {q: at for q, at in self._delivered.items() if q in self._waiting}
-        return changes
 
     def _settle_receipts(self, now: float, at_once: bool) -> list[Change]:
         changes: list[Change] = []
@@ -340,20 +297,11 @@ class Tracker:
             self.unmatched += 1
         return Moment.FOUND
 
-    def _expire(self, now: float) -> list[Change]:
-        changes: list[Change] = []
-        while self._expiring and self._expiring[0][0] + EXPIRY_GRACE < now:
-            sending = heapq.heappop(self._expiring)[2]
-            if not sending.taken:
-                changes.append(self._give_up(sending, Moment.EXPIRED))
-        return changes
-
     def _conclude(self, attempt: Attempt, moment: Moment) -> list[Change]:
         sending = attempt.sending
         if moment is Moment.RETURNED and sending and not attempt.received_again:
             sending.taken = False
             self._queue(sending)
-            self._await_expiry(sending)
         attempt.known |= moment.bit
         changes = self._tell(attempt)
         self._keep(attempt.task)
@@ -394,8 +342,3 @@ class Tracker:
         if not attempt.over:
             attempt.known |= Moment.UNREPORTED.bit
         return self._admit(attempt)
-
-
-def _left_behind(waiting: Iterable[Sending], stamp: float) -> list[Sending]:
-    """The first of `waiting` (in the order they came) that were sent before `stamp`."""
-    return list(takewhile(lambda sending: sending.sent < stamp, waiting))
