@@ -294,6 +294,7 @@ class Pipeline:
     def _note_in_flight(self) -> None:
         known = (stage for stage in Stage if self._scope.whole or stage is not Stage.QUEUED)
         totals = dict.fromkeys(known, 0)
+        self._aggregator.silence("task")
         for (stage, name), number in self._tracker.in_flight.items():
             totals[stage] += number
             self._aggregator.gauge("task", name, stage.value, number)
@@ -307,8 +308,8 @@ class Pipeline:
                 value = rule.value(sight)
                 if value is not None:
                     self._aggregator.gauge("worker", life.hostname, rule.metric, value)
-        for hostname in self._roster.leavers(now):
-            self._aggregator.close("worker", hostname)
+        self._roster.retire(now)
+        self._aggregator.close_others("worker", self._roster)
 
     def _totals(self) -> dict[str, int]:
         """The agent's totals that are kept here."""
