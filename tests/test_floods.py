@@ -322,30 +322,31 @@ def test_a_restart_sends_again_what_a_mailbox_takes() -> None:
 PER_ATTEMPT, PER_SERIES, PER_WORKER, BASE = 1000, 1600, 2000, 60 * MIB
 """Bytes: see "Bounds" in the README."""
 
-MILLION = 1_000_000
+NUMBER = 1_000_000 if os.environ.get("FAULTS") == "long" else 12_000
+"""Of each kind of thing; the long form takes a quarter of an hour."""
 
 
-@pytest.mark.skipif(os.environ.get("FAULTS") != "long", reason="FAULTS=long runs it")
 @pytest.mark.timeout(3600)
-def test_a_million_of_each_stay_under_the_bound() -> None:
-    """A million hosts, endless tasks, task names, queues, in one process of the default bounds:
+def test_a_flood_of_each_kind_stays_under_the_bound() -> None:
+    """So many hosts, endless tasks, task names and queues, in one process of the default bounds:
     it lives, everything is counted, and it was never larger than the formula says."""
-    command = [sys.executable, "-m", "tests.flood", str(MILLION)]
+    command = [sys.executable, "-m", "tests.flood", str(NUMBER)]
     child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     told = json.loads(child.stdout)
-    counters = {(family, metric): n for family, entity, metric, n in told["counters"] if not entity}
+    rows = {(family, metric): n for family, entity, metric, n in told["counters"] if not entity}
+    counters = Counter(rows)  # what never happened was not told
     bound = BASE + 100_000 * PER_ATTEMPT + 100_000 * PER_SERIES + 5000 * PER_WORKER
 
     assert told["balanced"]
     assert 0 == told["difference"]
-    assert 11 * MILLION == counters["agent", "events_counted"]
+    assert 11 * NUMBER == counters["agent", "events_counted"]
     for family in ("cluster", "task", "worker"):
-        assert 4 * MILLION == counters[family, "received"]
-        assert MILLION == counters[family, "succeeded"]
-        assert 2 * MILLION == counters[family, "revoked"]
-    assert MILLION == counters["queue", "sent"] == counters["cluster", "sent"]
-    forgotten_workers, forgotten_tasks = MILLION + 1 - 5000, MILLION - 100_000
+        assert 4 * NUMBER == counters[family, "received"]
+        assert NUMBER == counters[family, "succeeded"]
+        assert 2 * NUMBER == counters[family, "revoked"]
+    assert NUMBER == counters["queue", "sent"] == counters["cluster", "sent"]
+    forgotten_workers, forgotten_tasks = NUMBER + 1 - 5000, max(0, NUMBER - 100_000)
     assert forgotten_workers + forgotten_tasks == counters["agent", "forgotten"]
     assert forgotten_tasks == counters["cluster", "unreported"]
-    assert 100_000 == told["running"]
+    assert min(NUMBER, 100_000) == told["running"]
     assert bound > told["peak_bytes"]
