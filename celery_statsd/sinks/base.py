@@ -24,13 +24,15 @@ KEY = "sinks"
 class Tally:
     """What a sink has done since it was made; the agent sends the growth at each flush.
 
-    `dropped` counts what was given up for good: lines (StatsD) or points (Graphite).
+    `dropped` counts what was given up for good: lines (StatsD) or points (Graphite); `overrun`
+    the datagrams a receiver on this host had no room for (see `receiver`).
     """
 
     packets: int = 0
     bytes: int = 0
     errors: int = 0
     dropped: int = 0
+    overrun: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from celery_statsd.metric import Batch, Timing
 from celery_statsd.sinks import stream
 from celery_statsd.sinks.base import KEY, Address, Sink, positive_int, positive_seconds
 from celery_statsd.sinks.lines import number, sound
+from celery_statsd.sinks.places import connected
 
 BACKLOG = 500_000
 """Points kept over an outage."""
@@ -110,7 +111,7 @@ class GraphiteSink(Sink):
     def check(self) -> None:
         """Connect, and hang up without a word."""
         try:
-            socket.create_connection((self._host, self._port), self._timeout).close()
+            connected(self._host, self._port, time.monotonic() + self._timeout).close()
         except OSError as error:
             raise self._down(error, "start a carbon that listens there, or mend it") from error
 
@@ -202,8 +203,7 @@ class GraphiteSink(Sink):
             self._hang_up()
         self._last = []
         if not self._sock:
-            left = max(0.001, deadline - time.monotonic())
-            self._sock = socket.create_connection((self._host, self._port), left)
+            self._sock = connected(self._host, self._port, deadline)
         return self._sock
 
     def _take_back(self) -> None:

@@ -14,6 +14,7 @@ def address(request, tmp_path, datagrams, listen):
     places = {
         "statsd": lambda: f"statsd://127.0.0.1:{datagrams().port}",
         "statsd+unix": lambda: (listen(path), f"statsd+unix://{path}")[1],
+        "statsd+unixgram": lambda: (datagrams(path), f"statsd+unixgram://{path}")[1],
         "console": lambda: "console://",
         "memory": lambda: "memory://",
     }
@@ -52,7 +53,7 @@ def test_every_sink_refuses_an_option_it_does_not_know(address):
 @pytest.mark.parametrize("scheme", sorted({*SINKS} - {"console", "memory"}))
 def test_a_sink_opens_nothing_before_it_is_used(scheme, tmp_path):
     """Where nobody listens it can be made and closed; only `send` and `check` find out."""
-    place = f"{tmp_path}/none.sock" if scheme == "statsd+unix" else "no-such-host.invalid"
+    place = f"{tmp_path}/none.sock" if "unix" in scheme else "no-such-host.invalid"
     sink = sink_from(f"{scheme}://{place}")
     with pytest.raises(SinkDown, match=r"none\.sock|no-such-host"):
         sink.check()

@@ -12,23 +12,9 @@ from hypothesis import strategies as st
 
 from celery_statsd.errors import ConfigError, SinkDown
 from celery_statsd.sinks import sink_from
-from celery_statsd.sinks.graphite import FRAME, GraphiteSink, median, upper
+from celery_statsd.sinks.graphite import FRAME, median, upper
 
 NOW = 1_700_000_000
-
-
-@pytest.fixture
-def sink_at():
-    """Makes Graphite sinks, and closes them at the end."""
-    made: list[GraphiteSink] = []
-
-    def make_sink(address: str) -> GraphiteSink:
-        made.append(sink_from(address))
-        return made[-1]
-
-    yield make_sink
-    for sink in made:
-        sink.close()
 
 
 @pytest.fixture
