@@ -164,7 +164,10 @@ class GraphiteSink(Sink):
                 yield f"upper_{name}", bound
 
     def _deliver(self) -> None:
-        """Empty the backlog as far as the timeout allows; the rest waits for the next flush."""
+        """Empty the backlog as far as the timeout allows; the rest waits for the next flush.
+
+        Raises SinkDown also for that rest, though nothing is wrong: it is not delivered yet.
+        """
         deadline = time.monotonic() + self._timeout
         try:
             sock = self._connected(deadline)
@@ -173,9 +176,14 @@ class GraphiteSink(Sink):
         except OSError as error:
             self.tally.errors += 1
             self._hang_up()
-            raise self._down(error, f"{self._kept} points are kept") from error
+            raise self._down(error, self._waiting()) from error
         finally:
             self._drop(self._room)
+        if self._frames:
+            raise self._down(TimeoutError("more than fits one flush"), self._waiting())
+
+    def _waiting(self) -> str:
+        return f"{self._kept} points are kept"
 
     def _deliver_some(self, sock: socket.socket, deadline: float) -> None:
         some = list(islice(self._frames, FRAMES_AT_ONCE))

@@ -3,16 +3,18 @@
 import pickle
 import socket
 import struct
+import time
 from contextlib import suppress
 from math import inf
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.errors import ConfigError, SinkDown
-from celery_statsd.sinks import sink_from
-from celery_statsd.sinks.graphite import FRAME, median, upper
+from celery_statsd.sinks import sink_from, stream
+from celery_statsd.sinks.graphite import FRAME, FRAMES_AT_ONCE, median, upper
 
 NOW = 1_700_000_000
 
@@ -217,6 +219,39 @@ def test_what_a_lost_connection_carried_last_is_sent_again(listen, port, sink_at
     wire = server.wait_until(lambda heard: f"rate 0.2 {NOW + 10}\n".encode() in heard)
     assert {(NOW, 1), (NOW + 10, 2)} == counts("graphite", wire)
     assert (0, 0) == (sink.tally.errors, sink.tally.dropped)
+
+
+def test_a_replay_longer_than_the_timeout_is_not_delivered_yet(
+    listen, port, sink_at, make, monkeypatch
+):
+    """It goes on with the next flush, over the same connection, oldest first; only then is it
+    delivered, and the flushes that came meanwhile stand behind it."""
+    late = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late)
+    monkeypatch.setattr("celery_statsd.sinks.graphite.time", clock)
+    real = stream.deliver
+
+    def deliver(*args):
+        nonlocal late
+        real(*args)
+        late += 20.0  # seconds that twenty frames took
+
+    monkeypatch.setattr(stream, "deliver", deliver)
+    sink = sink_at(f"graphite://127.0.0.1:{port}?timeout=30")
+    old = {f"queue.q{n}.length": n for n in range(3 * FRAMES_AT_ONCE * FRAME)}
+    with pytest.raises(SinkDown, match="30000 points are kept"):
+        sink.send(make.batch(gauges=old, time=NOW))
+    server = listen(port)
+    with pytest.raises(SinkDown, match="more than fits one flush; 10002 points are kept"):
+        sink.send(make.batch({"t.a.s": 1}, time=NOW + 10))
+    sink.send(make.batch({"t.a.s": 2}, time=NOW + 20))
+    heard = [line.split(" ") for line in server.wait_for_lines(30_004)]
+    assert [NOW] * 30_000 + [NOW + 10] * 2 + [NOW + 20] * 2 == [int(when) for *_, when in heard]
+    assert {f"stats.gauges.{p}": str(n) for p, n in old.items()} == dict(
+        line[:2] for line in heard[:30_000]
+    )
+    assert 1 == server.connections
+    assert (1, 0) == (sink.tally.errors, sink.tally.dropped)
 
 
 def test_past_the_backlog_the_oldest_go_and_are_counted(listen, port, sink_at, make):
