@@ -9,8 +9,9 @@
 What counts as arrived: what was sent and not refused. A flush that was refused is sent again whole,
 since what was taken by a StatsD that is gone went with it.
 
-- UDP: on this host a refusal is known at once, from another it comes later, and brings the last
-  flush back. Where refusals are filtered out, nobody can know. What a StatsD on this host had no
+- UDP: on this host a refusal is known at once, from another it comes later (within 3 seconds when
+  the host is off), and brings the last flush back. Where refusals are filtered out, nobody can
+  know. What a StatsD on this host had no
   room for is lost, and counted (see `receiver`); so that it does not come to that, datagrams go
   out no faster than it reads (see `pace`), and one that stands still gets nothing: what would be
   lost is kept as sums.
@@ -98,9 +99,14 @@ class UdpSink(DatagramSink):
         self._sent: Batch | None = None
 
     def send(self, batch: Batch) -> None:
-        """Deliver `batch`, and once more the last one if word came that nobody was there."""
-        self._hear()
+        """Deliver `batch`, and once more the last one if word came that nobody was there.
+
+        Raises SinkDown then, too: there may be nobody for this one either.
+        """
+        refused = self._hear()
         super().send(batch)
+        if refused:
+            raise self._down(refused, "what was refused has been sent again")
 
     def check(self) -> None:
         """Resolve the name: without sending something, UDP cannot tell more."""
@@ -115,8 +121,9 @@ class UdpSink(DatagramSink):
         super().close()
         self._sent = None
 
-    def _hear(self) -> None:
-        """Take back the last flush if it was refused after all."""
+    def _hear(self) -> OSError | None:
+        """Take back the last flush if it was refused after all; the refusal."""
+        refusal = None
         if self._client:
             try:
                 self._client.raise_late()
@@ -124,8 +131,9 @@ class UdpSink(DatagramSink):
                 self.tally.errors += 1
                 self._learn(error)
                 if error.errno in NOBODY and self._sent:
-                    self._kept = self._sent
+                    refusal, self._kept = error, self._sent
         self._sent = None
+        return refusal
 
     def _deliver(self, batch: Batch) -> None:
         super()._deliver(batch)

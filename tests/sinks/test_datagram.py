@@ -1,7 +1,10 @@
 """StatsD over datagrams, to the byte, on real sockets: refusals, full buffers, names."""
 
+import json
 import os
+import shutil
 import socket
+import subprocess
 import sys
 from contextlib import suppress
 from itertools import islice
@@ -11,7 +14,7 @@ import pytest
 from celery_statsd.errors import ConfigError, SinkDown
 from celery_statsd.sinks import sink_from
 from tests.conftest import running
-from tests.servers.process import wait_until
+from tests.servers.process import REPOSITORY, wait_until
 from tests.servers.statsd import StatsD
 from tests.sinks.conftest import WIRE, counted
 
@@ -122,8 +125,11 @@ def test_a_late_refusal_brings_the_last_flush_back(datagrams, sink_at, make):
     first.stop()
     sink._client._sock.send(b"")  # leaves the kernel's word unheard, as a late one would be
     second = datagrams(first.port)
-    sink.send(make.batch({"t.a.s": 1}))
+    with pytest.raises(SinkDown, match="refused; what was refused has been sent again"):
+        sink.send(make.batch({"t.a.s": 1}))
     assert ["t.a.s:6|c"] == second.take(1)
+    sink.send(make.batch({"t.a.s": 2}))
+    assert ["t.a.s:2|c"] == second.take(1)
     assert 1 == sink.tally.errors
 
 
@@ -371,6 +377,33 @@ def narrow(sock: socket.socket, mtu: int) -> None:
     IPV6_MTU_DISCOVER (do) of linux/in6.h."""
     sock.setsockopt(socket.IPPROTO_IPV6, 24, mtu)
     sock.setsockopt(socket.IPPROTO_IPV6, 23, 2)
+
+
+# --- another host, in a network of its own ----------------------------------------------------
+
+
+@pytest.mark.e2e
+@linux
+@pytest.mark.parametrize("play", ["dead_host", "full_queue"])
+def test_over_a_real_link_nothing_is_lost(play):
+    """A host that is off, and a link too slow for its queue: see `tests.sinks.link`, which tells
+    what was sent and what has arrived."""
+    command = [sys.executable, "-m", "tests.sinks.link", play]
+    apart = ["unshare", "--map-root-user", "--net"]
+    if not shutil.which("tc"):
+        pytest.skip("iproute2 is not installed")
+    try:
+        subprocess.run([*apart, "ip", "link", "add", "type", "veth"], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no network of its own can be made here")
+    done = subprocess.run(
+        [*apart, *command], check=False, capture_output=True, text=True, cwd=REPOSITORY
+    )
+    assert 0 == done.returncode, done.stderr
+    told = json.loads(done.stdout)
+    assert told["sent"] == told["arrived"]
+    assert 0 < told["errors"]
+    assert 0 == told["dropped"]
 
 
 # --- Unix datagrams ---------------------------------------------------------------------------

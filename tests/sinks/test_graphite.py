@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from celery_statsd.errors import ConfigError, SinkDown
 from celery_statsd.sinks import sink_from, stream
 from celery_statsd.sinks.graphite import FRAME, FRAMES_AT_ONCE, median, upper
+from tests.servers.process import wait_until
 
 NOW = 1_700_000_000
 
@@ -327,3 +328,44 @@ def test_an_impossible_option_is_refused(options, blamed):
 def test_the_ports_are_carbon_s_own_by_default(sink_at):
     """2003 for lines, 2004 for pickles."""
     assert (2003, 2004) == (sink_at("graphite://h")._port, sink_at("graphite+pickle://h")._port)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("scheme", ["graphite", "graphite+pickle"])
+def test_a_real_carbon_that_stood_still_has_every_point(graphite, make, scheme):
+    """Suspended over five flushes and reset after each; each point is there in the end, with
+    its own time and value."""
+    first, flushes, names = int(time.time()) - 60, 5, range(2000)
+    port = {"graphite": graphite.line_port, "graphite+pickle": graphite.pickle_port}[scheme]
+    head = f"stood_still.{scheme.replace('+', '_')}"
+    sink = sink_from(f"{scheme}://127.0.0.1:{port}?timeout=0.5&prefix={head}")
+
+    def gauges(flush: int) -> dict[str, float]:
+        return {f"{'q' * 60}.e{name}.length": 10_000 * flush + name for name in names}
+
+    def stored() -> dict[str, list[tuple[float, int]]]:
+        return graphite.render(f"{head}.gauges.*.*.length")
+
+    with graphite.suspended():
+        for flush in range(flushes):
+            with pytest.raises(SinkDown):
+                sink.send(make.batch(gauges=gauges(flush), time=first + flush))
+    wait_until(lambda: _delivered(sink, make), 30, "all is sent")
+    sink.close()
+    expected = {
+        f"{head}.gauges.{path}": [(10_000 * n + name, first + n) for n in range(flushes)]
+        for name, path in enumerate(gauges(0))
+    }
+    with suppress(TimeoutError):
+        wait_until(lambda: stored() == expected, 60, "all is stored", poll=0.5)
+    assert expected == stored()
+    assert 0 == sink.tally.dropped
+
+
+def _delivered(sink, make) -> bool:
+    """Whether all that was kept is out now."""
+    try:
+        sink.send(make.batch())
+    except SinkDown:
+        return False
+    return True

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from celery_statsd.errors import ConfigError, SinkDown
-from celery_statsd.sinks import sink_from
+from celery_statsd.sinks import sink_from, stream
 from tests.conftest import running
 from tests.servers.process import wait_until
 from tests.servers.statsd import StatsD
@@ -158,6 +158,41 @@ class TestStreams:
             sink.send(make.batch(many))
         sink.close()
         assert 0 < sink.tally.dropped < len(many)
+
+
+def test_a_peer_that_never_goes_on_is_given_up_in_the_end(listen, sink_at, make, monkeypatch):
+    """The kernel ends the connection; what was not acknowledged comes over the next one, once."""
+    monkeypatch.setattr(stream, "UNANSWERED", 2.0)
+    deaf = listen(deaf=True)
+    sink = sink_at(f"statsd+tcp://127.0.0.1:{deaf.port}?timeout=0.3")
+    many = {f"task.{'a' * 80}{n}.s": 1 for n in range(60_000)}
+    with pytest.raises(SinkDown, match="timed out"):
+        sink.send(make.batch(many))
+    wait_until(lambda: _given_up(sink, make), 30, "the kernel gives up")
+    deaf.listen_again()
+    wait_until(lambda: _delivered(sink, make), 20, "the rest is sent")
+    heard = deaf.wait_for_lines(len(many))
+    assert 1 < deaf.connections
+    assert sorted(f"{path}:1|c" for path in many) == sorted(heard)
+    assert 0 == sink.tally.dropped
+
+
+def _given_up(sink, make) -> bool:
+    """Whether the connection has ended in this flush."""
+    try:
+        sink.send(make.batch())
+    except SinkDown as error:
+        return "Connection timed out; what it had not taken" in str(error)
+    return False
+
+
+def _delivered(sink, make) -> bool:
+    """Whether all that was kept is out now."""
+    try:
+        sink.send(make.batch())
+    except SinkDown:
+        return False
+    return True
 
 
 class TestAddresses:
