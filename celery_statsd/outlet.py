@@ -32,6 +32,8 @@ class Outlet(threading.Thread):
         self._delivered = delivered
         self._mailbox: queue.SimpleQueue[tuple[int, Batch] | None] = queue.SimpleQueue()
         self._room = MAILBOX
+        self._down = False
+        self._ending = False
         self._trouble = Trouble(log, "sink_down", "sink_back", sink=sink.address.text)
         self._late = Trouble(log, "sink_behind", "sink_in_time", sink=sink.address.text)
         self._overrun = Trouble(log, "sink_overrun", "sink_has_room", sink=sink.address.text)
@@ -55,6 +57,7 @@ class Outlet(threading.Thread):
 
     def finish(self) -> None:
         """Send what is left, close the sink, end. Does not wait for it."""
+        self._ending = True
         self._mailbox.put(None)
 
     def run(self) -> None:
@@ -78,15 +81,21 @@ class Outlet(threading.Thread):
         self._tell_overrun(self.sink.tally.overrun - overrun)
 
     def _try(self, number: int, batch: Batch) -> None:
+        """Send, or let a sink that is down only keep what others wait behind: one try for all."""
         try:
+            if self._down and self.waiting > self._ending:  # the sign to end is no batch
+                self.sink.keep(batch)
+                return
             self.sink.send(batch)
         except SinkDown as error:
+            self._down = True
             self._trouble.tell(time.monotonic(), error)
         except Exception as error:  # a fault of ours must not silence the sink for ever
             self.sink.tally.errors += 1
             self.given_up += _values((number, batch))
             self._trouble.tell(time.monotonic(), error)
         else:
+            self._down = False
             self._trouble.over(time.monotonic())
             self._delivered(self.sink.address.text, number)
 

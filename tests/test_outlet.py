@@ -60,6 +60,52 @@ def test_what_a_journal_held_is_not_given_up() -> None:
     assert [owed[0], *owed[2:], *late] == sink.batches
 
 
+class Away(Gated):
+    """Hangs, then fails, as long as it is away; what it keeps is sent with the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away, self.tries = True, 0
+        self.kept: list[Batch] = []
+
+    def keep(self, batch: Batch) -> None:
+        """Put it behind what is kept."""
+        self.kept.append(batch)
+
+    def send(self, batch: Batch) -> None:
+        """Fail, and keep it; or send all."""
+        self.tries += 1
+        self.keep(batch)
+        self.gate.wait(20)
+        if self.away:
+            raise SinkDown("away")
+        self.batches += self.kept
+        self.kept = []
+
+
+def test_a_sink_that_is_down_and_behind_is_tried_once_for_all_that_wait() -> None:
+    """Its timeout may be longer than the beat, and the outage than any mailbox: nothing is given
+    up, and all has been delivered when the last has."""
+    sink, told = Away(), list[int]()
+    outlet = Outlet(sink, Log(stream=io.StringIO()), lambda _, number: told.append(number))
+    outlet.start()
+    batches = [batch(n) for n in range(MAILBOX)]
+    outlet.put(1, batches[0])
+    wait_until(lambda: sink.tries == 1, 20, "it hangs in the first")
+    for number, one in enumerate(batches[1:], 2):
+        outlet.put(number, one)
+    sink.gate.set()
+    wait_until(lambda: sink.tries == 2, 20, "the last one is tried")
+    sink.away = False
+    outlet.put(MAILBOX + 1, batch())
+    outlet.finish()
+    outlet.join(20)
+    assert 0 == outlet.given_up
+    assert batches == sink.batches[:MAILBOX]
+    assert MAILBOX + 1 == len(sink.batches)
+    assert MAILBOX + 1 == told[0]
+
+
 class Overrun(MemorySink):
     """Its receiver loses some datagrams of each of the first flushes."""
 

@@ -147,6 +147,14 @@ class Sink(ABC):
         what it had to give up it has counted in `tally.dropped`.
         """
 
+    def keep(self, batch: Batch) -> None:
+        """Take `batch` without trying to deliver it: the next `send` does, as far as it can.
+
+        For a sink that is down and behind, so that its timeout is not waited for again and again.
+        One that keeps nothing sends it.
+        """
+        self.send(batch)
+
     @abstractmethod
     def check(self) -> None:
         """Raise SinkDown, with a sentence a person can act on, when nobody would receive."""

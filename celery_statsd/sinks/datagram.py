@@ -131,7 +131,8 @@ class UdpSink(DatagramSink):
                 self.tally.errors += 1
                 self._learn(error)
                 if error.errno in NOBODY and self._sent:
-                    refusal, self._kept = error, self._sent
+                    refusal, last = error, self._sent
+                    self._kept = self._joined(last, self._kept) if self._kept else last
         self._sent = None
         return refusal
 

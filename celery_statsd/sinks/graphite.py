@@ -103,10 +103,13 @@ class GraphiteSink(Sink):
 
     def send(self, batch: Batch) -> None:
         """Deliver what is kept, oldest first, then `batch`. Raises SinkDown."""
-        batch, unsound = sound(batch)
-        self.tally.dropped += unsound
         self._add(batch)
         self._deliver()
+
+    def keep(self, batch: Batch) -> None:
+        """Put `batch` behind what is kept."""
+        self._add(batch)
+        self._drop(self._room)
 
     def check(self) -> None:
         """Connect, and hang up without a word."""
@@ -128,6 +131,8 @@ class GraphiteSink(Sink):
         """`points` of the epoch second `when` as the protocol writes them."""
 
     def _add(self, batch: Batch) -> None:
+        batch, unsound = sound(batch)
+        self.tally.dropped += unsound
         points = iter(self._points(batch))
         when = int(batch.time)
         while some := list(islice(points, FRAME)):

@@ -51,12 +51,11 @@ class StatsdSink(Sink):
 
     def send(self, batch: Batch) -> None:
         """Deliver `batch`, merged into what an outage left behind. Raises SinkDown."""
-        batch, unsound = sound(batch)
-        self.tally.dropped += unsound
-        if self._kept:
-            batch, given_up = merged(self._kept, batch, self._room)
-            self.tally.dropped += given_up
-        self._deliver(batch)
+        self._deliver(self._with_kept(batch))
+
+    def keep(self, batch: Batch) -> None:
+        """Merge `batch` into what an outage left behind."""
+        self._kept = self._with_kept(batch)
 
     def close(self) -> None:
         """Try once more to deliver what is kept, count it as dropped if not, close the socket."""
@@ -67,6 +66,18 @@ class StatsdSink(Sink):
                 self.tally.dropped += lines(self._kept)
                 self._kept = None
         self._hang_up()
+
+    def _with_kept(self, batch: Batch) -> Batch:
+        """`batch`, and what is kept, as one."""
+        batch, unsound = sound(batch)
+        self.tally.dropped += unsound
+        return self._joined(self._kept, batch) if self._kept else batch
+
+    def _joined(self, older: Batch, newer: Batch) -> Batch:
+        """Both as one, within the room there is."""
+        batch, given_up = merged(older, newer, self._room)
+        self.tally.dropped += given_up
+        return batch
 
     @abstractmethod
     def _connected(self) -> Any:
@@ -80,7 +91,7 @@ class StatsdSink(Sink):
         taken = 0
         try:
             client = self._connected()
-            client.begin(batch.interval)
+            client.begin()
             try:
                 _write(client, batch)
             finally:
@@ -176,8 +187,7 @@ class StreamSink(StatsdSink):
         left = remainder(self._in_hand, self._client.taken)
         self._in_hand = None
         self._hang_up()
-        self._kept, given_up = merged(left, self._kept, self._room) if self._kept else (left, 0)
-        self.tally.dropped += given_up
+        self._kept = self._joined(left, self._kept) if self._kept else left
 
     def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch | None:
         if isinstance(error, stream.Slow):

@@ -36,8 +36,8 @@ class DatagramClient(StatsClient):  # type: ignore[misc]
         self._deadline = 0.0
         self.taken = 0
 
-    def begin(self, _interval: float) -> None:
-        """A flush begins, which covers so many seconds."""
+    def begin(self) -> None:
+        """A flush begins."""
         self._deadline = time.monotonic() + self._timeout
         self.taken = 0
 
@@ -71,10 +71,10 @@ class UdpClient(DatagramClient):
         self._receiver = Receiver(sock, tally)
         self._pace = Pace(self._receiver)
 
-    def begin(self, interval: float) -> None:
-        """A flush begins. It may wait for the receiver half the timeout, or half `interval`."""
-        super().begin(interval)
-        self._pace.begin(min(self._timeout, interval) / 2)
+    def begin(self) -> None:
+        """A flush begins. It may wait for the receiver for half of its time."""
+        super().begin()
+        self._pace.begin(self._timeout / 2)
 
     def look(self) -> None:
         """Count what the receiver has had no room for, if that can be known."""
@@ -104,8 +104,8 @@ class _Stream:
         self._counted = 0
         self._delivery: stream.Delivery | None = None
 
-    def begin(self, _interval: float) -> None:
-        """A flush begins, which covers so many seconds."""
+    def begin(self) -> None:
+        """A flush begins."""
         self.taken = 0
 
     def resume(self) -> None:

@@ -178,5 +178,5 @@ def test_a_stuck_and_a_slow_sink_disturb_neither_a_third_nor_the_listener(
     ticks = "celery.faults.agent.me.ticks.self"
     wait_until(lambda: statsd.counters[ticks] == len(every.batches), 20, "the farewell is there")
     assert given == statsd.count("received") == every.counter("cluster", "all", "received")
-    assert (0, 0) == (healthy.tally.errors, healthy.tally.overrun)
+    assert (0, 0) == (healthy.tally.dropped, healthy.tally.overrun)
     assert 2 == len(stage.logged("sink_abandoned"))

@@ -36,6 +36,22 @@ def test_every_sink_keeps_the_contract(address, make):
     assert (2, 0, 0) == (packets, errors, dropped)
 
 
+def test_what_a_sink_keeps_is_sent_with_the_next(address, make):
+    """Or at once, by those that keep nothing; nothing is dropped either way."""
+    kept, alone = sink_from(address), sink_from(address)
+    for value in (1, 2):
+        kept.keep(make.batch({"t.a.s": value}, time=1_700_000_000.0 + value))
+    holds = (0, 0, 0, 0) == tally(kept)
+    assert holds == (kept.address.scheme not in ("console", "memory"))
+    kept.send(make.batch({"t.a.s": 4}))
+    alone.send(make.batch({"t.a.s": 7}))
+    kept.close()
+    alone.close()
+    assert (0, 0) == tally(kept)[2:]
+    if "statsd" in kept.address.scheme:
+        assert tally(alone) == tally(kept)
+
+
 def test_every_sink_takes_an_empty_batch(address, make):
     """Nothing to say is no error."""
     sink = sink_from(address)

@@ -14,7 +14,7 @@ LINE = "celery.x.task.t.sent.all"
 
 def udp_client(port, tally):
     client = UdpClient(aimed(Place(socket.AF_INET, ("127.0.0.1", port))), 64, 1.0, tally)
-    client.begin(10.0)
+    client.begin()
     return client
 
 
