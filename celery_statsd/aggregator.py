@@ -5,11 +5,14 @@ Laws:
    from the moment an entity is first seen. Graphite's `diffSeries` would else flip its sign.
 2. A gauge speaks only for the flush it was set in; whoever is gone is closed: 0 once, then no more.
 3. Series are bounded. Past the ceiling an entity's values go to the entity `other` of its family,
-   and each value so folded is counted; a folded gauge has no meaning and is left out.
+   and each value so folded is counted; a folded gauge has no meaning and is left out (and is
+   counted unless it is 0). An entity that is known may still show its first gauges and timers, so
+   there are at most twice as many.
+4. The values kept of all timers together are bounded: see MOST_VALUES.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from celery_statsd.metric import Batch, Kind, Series, Timing
@@ -17,6 +20,13 @@ from celery_statsd.names import Names
 
 OTHER = "other"
 """The entity that takes what the ceiling keeps out."""
+
+OWN = frozenset({"cluster", "agent", "broker"})
+"""The families that are never folded: their entities do not depend on what the events hold."""
+
+MOST_VALUES = 1_000_000
+"""Values kept in one flush, of all timers together (32 bytes each). Past it those timers that
+have one stay as they are, with the samples they have; their counts and sums go on exactly."""
 
 SEED = 20
 """A fixed seed: a recorded stream gives the same sample of its timers every time."""
@@ -34,18 +44,24 @@ class Reservoir:
         self.upper = float("-inf")
         self.kept: list[float] = []
 
-    def add(self, value: float, size: int, chance: random.Random) -> None:
-        """Take in `value`, keeping at most `size`: each value taken in is kept as likely."""
+    def add(self, value: float, size: int, chance: random.Random, room: bool = True) -> bool:
+        """Take in `value`, keeping at most `size`: each value taken in is kept as likely.
+
+        Without `room` it keeps no more values than it has, but for a first one; what is kept is
+        as fair a sample. Returns whether it grew.
+        """
+        grows = len(self.kept) == self.count < size and (room or not self.kept)
         self.count += 1
         self.total += value
         self.lower = min(self.lower, value)
         self.upper = max(self.upper, value)
-        if len(self.kept) < size:
+        if grows:
             self.kept.append(value)
         else:
             place = chance.randrange(self.count)
-            if place < size:
+            if place < len(self.kept):
                 self.kept[place] = value
+        return grows
 
     def dump(self) -> list[Any]:
         """Itself as plain values."""
@@ -110,13 +126,14 @@ class Aggregator:
         self._reservoir = reservoir
         self._families: dict[str, dict[str, Entity]] = {family: {} for family in counters}
         self._chance = random.Random(SEED)
-        self._drained_at = 0.0
+        self._drained_at: dict[str, float] = {}
+        self._kept = 0
         self.series = 0
         self.folded = 0
 
     def begin(self, now: float) -> None:
         """The first interval begins at `now` (epoch seconds)."""
-        self._drained_at = now
+        self._drained_at = dict.fromkeys(self._families, now)
 
     def dump(self) -> dict[str, Any]:
         """What was not yet drained, and which series are known, as plain values."""
@@ -132,11 +149,12 @@ class Aggregator:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what `dump` told."""
-        self._drained_at = state["drained_at"]
+        self._drained_at = dict(state["drained_at"])
         for family, name, counters, timers, gauges, timed in state["entities"]:
-            entity = self._entity(family, name)
+            entity = self._families[family][name] = self._first_sight(family, name)
             entity.counters.update(counters)
             entity.timers = {metric: Reservoir.load(kept) for metric, kept in timers.items()}
+            self._kept += sum(len(reservoir.kept) for reservoir in entity.timers.values())
             for kind, metrics in ((Kind.GAUGE, gauges), (Kind.TIMER, timed)):
                 for metric in metrics:
                     self._make(entity, family, name, metric, kind)
@@ -152,13 +170,15 @@ class Aggregator:
         reservoir = timers.get(metric)
         if reservoir is None:
             reservoir = timers[metric] = Reservoir()
-        reservoir.add(value, self._reservoir, self._chance)
+        room = self._kept < MOST_VALUES
+        self._kept += reservoir.add(value, self._reservoir, self._chance, room)
 
     def gauge(self, family: str, entity: str, metric: str, value: float) -> None:
         """Set a gauge for the coming flush."""
-        found = self._entity(family, entity)
-        if found is not self._families[family].get(OTHER):
-            found.gauges[metric] = value
+        if self._folds(family, entity):
+            self.folded += value != 0.0
+        elif entity != OTHER:
+            self._entity(family, entity).gauges[metric] = value
 
     def close(self, family: str, entity: str) -> None:
         """End an entity's series: its gauges are 0 in the coming flush, then all is forgotten."""
@@ -168,20 +188,31 @@ class Aggregator:
         found.silence()
         found.closing = True
 
-    def silence(self) -> None:
-        """Every gauge is 0 in the coming flush: whoever repeats the last value repeats that."""
-        for entities in self._families.values():
+    def close_others(self, family: str, known: Container[str]) -> None:
+        """End the series of each entity that is not `known`, but for OTHER."""
+        for entity in self._families[family]:
+            if entity != OTHER and entity not in known:
+                self.close(family, entity)
+
+    def silence(self, family: str | None = None) -> None:
+        """Every gauge (of a family) is 0 in the coming flush, unless it is set anew: whoever
+        repeats the last value repeats that."""
+        for entities in [self._families[family]] if family else self._families.values():
             for entity in entities.values():
                 entity.silence()
 
-    def drain(self, now: float) -> Batch:
-        """All since the last drain, as of `now` (epoch seconds); then begin anew."""
-        interval = now - self._drained_at
-        self._drained_at = now
+    def drain(self, now: float, families: Iterable[str] | None = None) -> Batch:
+        """All since the last drain, or all of some `families` since theirs, as of `now` (epoch
+        seconds); then begin anew."""
+        chosen = list(self._families if families is None else families)
+        interval = now - self._drained_at.get(chosen[0], now)
+        self._drained_at.update(dict.fromkeys(chosen, now))
+        self._kept = 0 if families is None else self._kept
         counters: list[tuple[Series, int]] = []
         gauges: list[tuple[Series, float]] = []
         timers: list[tuple[Series, Timing]] = []
-        for family, entities in self._families.items():
+        for family in chosen:
+            entities = self._families[family]
             for name, entity in entities.items():
                 for metric, total in entity.counters.items():
                     counters.append((self._series(family, name, metric, Kind.COUNTER), total))
@@ -208,7 +239,7 @@ class Aggregator:
         entities = self._families[family]
         entity = entities.get(name)
         if entity is None:
-            if self.series >= self._ceiling and family not in ("cluster", "agent"):
+            if self._folds(family, name):
                 self.folded += 1
                 name = OTHER
                 entity = entities.get(name)
@@ -216,6 +247,11 @@ class Aggregator:
                 entity = entities[name] = self._first_sight(family, name)
         entity.closing = False
         return entity
+
+    def _folds(self, family: str, name: str) -> bool:
+        """Whether what is told of an entity goes to OTHER."""
+        full = self.series >= self._ceiling and family not in OWN
+        return full and name not in self._families[family]
 
     def _first_sight(self, family: str, name: str) -> Entity:
         entity = Entity(self._counters[family])

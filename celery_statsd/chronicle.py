@@ -10,24 +10,31 @@ Laws:
 2. The journal is begun anew with a snapshot when it is long, but not while a sink is behind, for it
    is all there is of the flushes that sink lacks; past LONGEST it is begun anew all the same, and
    the flushes given up are counted.
-3. Without a folder there is no journal, and all of this costs nothing. A disk that refuses to
+3. Recovery makes the calls as it reads them, so a restart needs no more memory than running. Of
+   the flushes a sink lacks the last KEPT are sent to it again; the others are given up, counted.
+4. Without a folder there is no journal, and all of this costs nothing. A disk that refuses to
    write is told, and costs the journal, not the metrics; it is tried anew at each flush.
 """
 
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
+from uuid import uuid4
 
 from celery_statsd.errors import ConfigError, StateLost
+from celery_statsd.events import LONGEST_BODY
 from celery_statsd.journal import (
     Deaf,
     Fed,
     Flushed,
+    FlushedOwn,
     Journal,
+    Rebased,
     Record,
     Refused,
     Sent,
@@ -45,20 +52,37 @@ LONG = 16 * 1024 * 1024
 LONGEST = 256 * 1024 * 1024
 """Bytes: a journal is never longer, whatever a sink may lack."""
 
+KEPT = 60
+"""Flushes that are sent again after a restart: as many as an outlet's mailbox takes."""
+
+PORTION = 4 * 1024 * 1024
+"""Bytes of bodies in one record, and of records that may wait for a commit."""
+
 _UNREADABLE = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+
+
+class Flush(NamedTuple):
+    """A batch, its number, and the mark in the stream it was cut at ("": at none)."""
+
+    number: int
+    batch: Batch
+    cut: str = ""
 
 
 class Chronicle:
     """A pipeline that `make` makes and, once opened, its journal; `sinks` are the sinks' names.
 
-    `number` is that of the last flush; `given_up` counts the flushes law 2 has cost.
+    `number` is that of the last flush, `cut` the last mark; `given_up` counts the flushes laws 2
+    and 3 have cost. `identity` is the same for all processes that use one journal.
     """
 
     def __init__(self, make: Callable[[], Pipeline], sinks: Iterable[str], log: Log) -> None:
         self.pipeline = make()
         self._make = make
         self.number = 0
+        self.cut = ""
         self.given_up = 0
+        self.identity = uuid4().hex
         self._sent = dict.fromkeys(sinks, 0)
         self._log = log
         self._journal: Journal | None = None
@@ -67,39 +91,54 @@ class Chronicle:
         self._trouble = Trouble(log, "state_unwritable", "state_writable")
         self._faulty = Trouble(log, "event_failed")
 
-    def open(self, path: Path | None, now: float) -> dict[str, list[tuple[int, Batch]]]:
+    def open(self, path: Path | None, now: float) -> list[Flush]:
         """Begin at `now`; with a `path` keep a journal in that file, and go on from what it holds.
 
-        Returns the flushes that each sink may not have, with their numbers. Raises ConfigError
-        when the folder cannot be used, or another agent uses the file.
+        Returns the flushes that some sink may not have (see `lacks`). Raises ConfigError when the
+        folder cannot be used, or another agent uses the file.
         """
         self.pipeline.begin(now)
         if path is None:
-            return {}
+            return []
         self._lock = _locked(path)
         self._journal = Journal(path)
         try:
+            self.identity = _identity(self._lock)
             flushes = self._recovered(self._journal.recover())
         except OSError as error:
             raise _unusable(path, error) from None
         if self._journal.set_aside:
             self._log.warning("state_set_aside", file=str(self._journal.set_aside))
             self.pipeline.begin(now)
-        lacking = {
-            sink: [(number, batch) for number, batch in flushes if number > sent]
-            for sink, sent in self._sent.items()
-        }
-        if not any(lacking.values()):
-            self._begin(now)
-        else:
+        lacking = [flush for flush in flushes if flush.number > self.delivered_to_all]
+        if lacking:
             self._resume()
+        else:
+            self._begin(now)
         return lacking
+
+    def lacks(self, sink: str, number: int) -> bool:
+        """Whether `sink` may not have that flush."""
+        return number > self._sent.get(sink, 0)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what it holds outlives this process."""
+        return self._journal is not None and self._sound
+
+    @property
+    def delivered_to_all(self) -> int:
+        """The number of the last flush that every sink has."""
+        return min(self._sent.values(), default=self.number)
 
     def feed(self, bodies: Sequence[bytes], now: float) -> None:
         """Take in what came together at `now`."""
-        for body in bodies:
-            self._feed_one(body, now)
-        self._write(Fed(now, list(bodies)))
+        for portion in _portions([body for body in bodies if len(body) <= LONGEST_BODY]):
+            for body in portion:
+                self._feed_one(body, now)
+            self._write(Fed(now, portion))
+        for _ in filter(lambda body: len(body) > LONGEST_BODY, bodies):
+            self.refuse("too_long")
 
     def refuse(self, reason: str) -> None:
         """Count a message that is not even tried."""
@@ -116,18 +155,44 @@ class Chronicle:
         self.pipeline.tick(now)
         self._write(Ticked(now))
 
-    def flush(self, now: float, last: bool = False, stamp: float | None = None) -> Batch:
-        """All since the last flush; its number is `number` then, its time `stamp` if given."""
-        flushed = Flushed(now, self.number + 1, last, now if stamp is None else stamp)
-        batch = self._flushed(flushed)
+    def flush(
+        self, now: float, last: bool = False, stamp: float | None = None, cut: str = ""
+    ) -> Flush:
+        """All since the last flush; its time is `stamp` if given. At the mark `cut`, if given."""
+        flushed = Flushed(now, self.number + 1, last, now if stamp is None else stamp, cut)
+        flush = self._flushed(flushed)
         self._write(flushed)
         self.commit()
-        return batch
+        return flush
+
+    def flush_own(self, now: float) -> Batch:
+        """What the agent says of itself alone. Nobody needs it later: it has no number."""
+        self._write(FlushedOwn(now))
+        return self.pipeline.flush_own(now)
+
+    def rebase(self) -> None:
+        """Others have heard what was missed."""
+        self.pipeline.rebase()
+        self._write(Rebased())
+
+    def waive(self, number: int) -> None:
+        """No sink needs the flushes up to that number: another agent says them."""
+        for sink, sent in self._sent.items():
+            if number > sent:
+                self.delivered(sink, number)
+
+    def follow(self, sinks: Iterable[str]) -> None:
+        """From the next flush on these are the sinks."""
+        known = self._sent
+        self._sent = {sink: known.get(sink, self.number) for sink in sinks}
+        for sink in self._sent.keys() - known.keys():
+            self._write(Sent(sink, self.number))
 
     def delivered(self, sink: str, number: int) -> None:
-        """`sink` has every flush up to `number`."""
-        self._sent[sink] = number
-        self._write(Sent(sink, number))
+        """`sink` has every flush up to `number`. One that is not followed any more is ignored."""
+        if sink in self._sent:
+            self._sent[sink] = number
+            self._write(Sent(sink, number))
 
     def commit(self) -> None:
         """Bring what was written down to the disk."""
@@ -151,7 +216,7 @@ class Chronicle:
         """Leave a file from which a successor goes on at once."""
         if self._journal is None:
             return
-        if all(sent == self.number for sent in self._sent.values()):
+        if self.delivered_to_all == self.number:
             self._begin(now)
         else:
             self.commit()
@@ -169,12 +234,14 @@ class Chronicle:
     def _write(self, record: Record) -> None:
         if self._journal is not None and self._sound:
             self._journal.append(record)
+            if self._journal.pending > PORTION:
+                self.commit()
 
     def _begin(self, now: float) -> None:
         assert self._journal is not None
         try:
             state = self.pipeline.dump()
-            self._journal.begin(Snapshot(now, self.number, dict(self._sent), state))
+            self._journal.begin(Snapshot(now, self.number, dict(self._sent), state, self.cut))
         except OSError as error:
             self._fail(error)
         else:
@@ -194,28 +261,49 @@ class Chronicle:
         told = StateLost(f"{error.strerror}: what is counted now would not survive a crash")
         self._trouble.tell(time.monotonic(), told)
 
-    def _recovered(self, records: Sequence[Record]) -> list[tuple[int, Batch]]:
-        """Make the calls of the journal again; the flushes among them."""
+    def _recovered(self, records: Iterable[Record]) -> Iterable[Flush]:
+        """Make the calls of the journal again; the last flushes of those some sink lacks."""
         assert self._journal is not None
-        flushes: list[tuple[int, Batch]] = []
+        flushes: deque[Flush] = deque(maxlen=KEPT)
+        found, flushed = False, 0
         try:
             for record in records:
-                batch = self._apply(record)
-                if batch is not None:
-                    flushes.append((self.number, batch))
+                found, flush = True, self._apply(record)
+                if flush is not None:
+                    flushed += 1
+                    flushes.append(flush)
+                while flushes and flushes[0].number <= self.delivered_to_all:
+                    flushes.popleft()
         except _UNREADABLE as error:
             self._log.warning("state_unreadable", error=repr(error))
             self._journal.put_aside()
-            self.pipeline, self.number = self._make(), 0
+            self.pipeline, self.number, self.cut = self._make(), 0, ""
             self._sent = dict.fromkeys(self._sent, 0)
             return []
-        if records:
+        behind = self.number - self.delivered_to_all
+        self.given_up += max(0, min(behind, flushed) - KEPT)
+        if found:
             events = self.pipeline.ledger.events
-            self._log.info("state_recovered", events=events, flushes=len(flushes))
+            self._log.info("state_recovered", events=events, flushes=flushed)
         return flushes
 
-    def _apply(self, record: Record) -> Batch | None:
+    def _apply(self, record: Record) -> Flush | None:
         """Make one call again."""
+        match record:
+            case Flushed():
+                return self._flushed(record)
+            case Sent(sink, number):
+                self._note_sent(sink, number)
+            case Snapshot(_, number, sent, state, cut):
+                self.pipeline.load(state)
+                self.number, self.cut = number, cut
+                self._sent = {sink: sent.get(sink, number) for sink in self._sent}
+            case _:
+                self._repeat(record)
+        return None
+
+    def _repeat(self, record: Record) -> None:
+        """Make a call again that gives nothing back."""
         pipeline = self.pipeline
         match record:
             case Fed(now, bodies):
@@ -223,34 +311,45 @@ class Chronicle:
                     self._feed_one(body, now)
             case Ticked(now):
                 pipeline.tick(now)
-            case Flushed():
-                return self._flushed(record)
-            case Sent(sink, number):
-                self._note_sent(sink, number)
             case Refused(reason):
                 pipeline.refuse(reason)
             case Deaf(now):
                 pipeline.deaf(now)
-            case Snapshot(_, number, sent, state):
-                pipeline.load(state)
-                self.number = number
-                self._sent = {sink: sent.get(sink, number) for sink in self._sent}
-        return None
+            case FlushedOwn(now):
+                pipeline.flush_own(now)
+            case Rebased():
+                pipeline.rebase()
 
-    def _flushed(self, flush: Flushed) -> Batch:
+    def _flushed(self, flush: Flushed) -> Flush:
         self.number = flush.number
-        return replace(self.pipeline.flush(flush.now, flush.last), time=flush.stamp)
+        self.cut = flush.cut or self.cut
+        batch = replace(self.pipeline.flush(flush.now, flush.last), time=flush.stamp)
+        return Flush(flush.number, batch, flush.cut)
 
     def _note_sent(self, sink: str, number: int) -> None:
         if sink in self._sent:
             self._sent[sink] = number
 
 
+def _portions(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """`bodies` in their order, in lists of hardly more than PORTION bytes."""
+    portion: list[bytes] = []
+    size = 0
+    for body in bodies:
+        portion.append(body)
+        size += len(body)
+        if size > PORTION:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
 def _locked(path: Path) -> BinaryIO:
     """The lock file beside `path`, held by this process as long as it lives."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = open(path.with_name(f"{path.name}.lock"), "wb")  # noqa: SIM115
+        lock = open(path.with_name(f"{path.name}.lock"), "a+b")  # noqa: SIM115
     except OSError as error:
         raise _unusable(path, error) from None
     try:
@@ -261,6 +360,19 @@ def _locked(path: Path) -> BinaryIO:
             "state_dir", f"another agent keeps {path}", "give each its own folder, or another app"
         ) from None
     return lock
+
+
+def _identity(lock: BinaryIO) -> str:
+    """What stands in the lock file, which is written once."""
+    lock.seek(0)
+    identity = lock.read(32).decode("ascii", "replace")
+    if len(identity) == 32 and identity.isalnum():
+        return identity
+    lock.truncate(0)
+    identity = uuid4().hex
+    lock.write(identity.encode("ascii"))
+    lock.flush()
+    return identity
 
 
 def _unusable(path: Path, error: OSError) -> ConfigError:

@@ -12,9 +12,11 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -70,7 +72,9 @@ def with_settings(command: Command) -> Command:
 
     def configured(config: str | None, **options: Any) -> None:
         keys = {key.name: options.pop(key.name) for key in KEYS}
-        command(load(keys, os.environ, config, _app_settings), **options)
+        reread = partial(load, keys, os.environ, config, _app_settings)
+        click.get_current_context().obj = reread
+        command(reread(), **options)
 
     configured.__name__, configured.__doc__ = command.__name__, command.__doc__
     decorated: Command = configured
@@ -98,10 +102,17 @@ def commands() -> None:
 
 @commands.command()
 @with_settings
-def agent(settings: Settings) -> None:
-    """Listen to the events and send the metrics, until SIGTERM or Ctrl-C."""
+@click.pass_context
+def agent(context: click.Context, settings: Settings) -> None:
+    """Listen to the events and send the metrics, until SIGTERM or Ctrl-C.
+
+    SIGHUP reads the settings again: sinks, flush_interval, log_level and log_format are changed
+    at once, without a gap; what takes a restart is told.
+    """
+    reread: Callable[[], Settings] = context.obj
     listener = _part("agent").Agent.of(settings, _log(settings))
     _on_signal(listener.stop)
+    _on_hangup(lambda: listener.reload(reread))
     listener.run()
 
 
@@ -113,7 +124,9 @@ def events(settings: Settings, as_lines: bool, seconds: float | None) -> None:
     """Show each event as it passes: one line an event."""
     deadline = None if seconds is None else time.monotonic() + seconds
     # A queue of its own: from the agent's it would take events away.
-    broker = replace(_part("agent").broker_of(settings), queue_type="transient")
+    broker = replace(
+        _part("blueprint").broker_of(settings), queue_type="transient", partitions=1, chorus=False
+    )
     source = _part("source").source_for(broker, _log(settings))
     others = ";".join(settings.broker).count(";")
     watch = _part("watch").Watch(source, as_lines, patience=others * NEXT_ADDRESS)
@@ -134,7 +147,7 @@ def replay_(settings: Settings, files: tuple[str, ...], as_document: bool) -> No
 
     Without --sink the totals of the whole stream are printed; with it every flush is sent there.
     """
-    part, pipeline = _part("replay"), _part("agent").pipeline_of(settings)
+    part, pipeline = _part("replay"), _part("blueprint").pipeline_of(settings)
     sinks = [_part("sinks").sink_from(address) for address in _asked_sinks(settings)]
     flushes = part.replay(part.messages(files), pipeline, settings.flush_interval)
     totals = part.Totals()
@@ -204,6 +217,20 @@ def _on_signal(stop: Callable[[], None]) -> None:
 
     for number in SIGNALS:
         signal.signal(number, answer)
+
+
+def _on_hangup(reload: Callable[[], None]) -> None:
+    """Call `reload` at each SIGHUP, in a thread of its own: nothing waits for it."""
+    one = threading.Lock()
+
+    def answer() -> None:
+        with one:
+            reload()
+
+    def begin(*_: object) -> None:
+        threading.Thread(target=answer, name="reload", daemon=True).start()
+
+    signal.signal(signal.SIGHUP, begin)
 
 
 def _nothing(*_: object) -> None:

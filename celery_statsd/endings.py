@@ -4,12 +4,24 @@ from collections.abc import Iterator
 
 from celery_statsd.events import Moment
 from celery_statsd.roster import Life
-from celery_statsd.task import Attempt, Stage
+from celery_statsd.task import Attempt, Stage, Task
 
 WARM_SHUTDOWN = 600.0
 """Seconds a worker that said goodbye may still take for the tasks it runs."""
 
 Ending = tuple[Attempt, Moment]
+
+
+class _Receipts(dict[Task, dict[int | None, float]]):
+    """When the messages of a task were last received; looked up once for all its attempts."""
+
+    def __missing__(self, task: Task) -> dict[int | None, float]:
+        last = self[task] = task.last_receipts()
+        return last
+
+    def after(self, attempt: Attempt) -> bool:
+        """Whether a worker has taken the message of `attempt` once more since."""
+        return attempt.arrived < self[attempt.task].get(attempt.retries, 0.0)
 
 
 def doubtful(life: Life) -> bool:
@@ -30,8 +42,9 @@ def endings(
     if life.gone_at is not None:
         yield from _left_behind(life, life.gone_at, held, now, lost_after)
         return
+    receipts = _Receipts()
     for attempt in held:
-        if _given_back(life, attempt):
+        if _given_back(life, attempt, receipts):
             yield attempt, Moment.RETURNED
         elif _never_started(life, attempt, unreported_after):
             yield attempt, Moment.UNREPORTED
@@ -44,10 +57,11 @@ def _left_behind(
 ) -> Iterator[Ending]:
     """The worker is gone. A warm shutdown gives back what has not started and waits for the rest;
     after any other end the broker may deliver anew what was not acknowledged."""
+    receipts = _Receipts()
     for attempt in held:
         unstarted = attempt.stage is Stage.RESERVED
         patience = lost_after if unstarted or not life.farewelled else WARM_SHUTDOWN
-        if attempt.received_again:
+        if receipts.after(attempt):
             yield attempt, Moment.RETURNED
         elif life.farewelled and unstarted:
             # where starts went unheard, nobody can say that this one did not happen
@@ -56,12 +70,12 @@ def _left_behind(
             yield attempt, Moment.LOST
 
 
-def _given_back(life: Life, attempt: Attempt) -> bool:
+def _given_back(life: Life, attempt: Attempt, receipts: _Receipts) -> bool:
     """Whether it was dropped unstarted when its worker lost the broker, and came again."""
     rejoined, received = life.rejoined_stamp, attempt.received
     if rejoined is None or received is None or attempt.stage is not Stage.RESERVED:
         return False
-    return received < rejoined and attempt.received_again
+    return received < rejoined and receipts.after(attempt)
 
 
 def _never_started(life: Life, attempt: Attempt, unreported_after: float) -> bool:

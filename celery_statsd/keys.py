@@ -246,6 +246,26 @@ KEYS = (
         "transient neither.",
     ),
     Key(
+        "scope",
+        _choice("cluster", "host"),
+        "cluster",
+        "What this agent counts: the cluster (of several agents on RabbitMQ or Redis one speaks), "
+        "or what the workers and clients of its own host say.",
+    ),
+    Key(
+        "partitions",
+        _whole(1, 1000),
+        1,
+        "On RabbitMQ: the workers are shared out among so many agents, by a consistent hash of "
+        "their names. The same for all of them.",
+    ),
+    Key(
+        "partition",
+        _whole(1, 1000),
+        None,
+        "The number of this agent's part, from 1; several of one number stand by for each other.",
+    ),
+    Key(
         "sinks",
         ADDRESSES,
         ("statsd://127.0.0.1:8125",),
@@ -318,6 +338,9 @@ class Settings:
     event_queue_prefix: str
     group: str | None
     event_queue_type: str
+    scope: str
+    partitions: int
+    partition: int | None
     sinks: tuple[str, ...]
     prefix: str
     app: str

@@ -73,6 +73,10 @@ class Log:
         self._line = _LINES[form]
         self._stream = stream or sys.stderr
 
+    def turn_to(self, level: str, form: str) -> None:
+        """From now on log at or above `level`, in that form."""
+        self._floor, self._line = LEVELS.index(level), _LINES[form]
+
     def debug(self, event: str, **fields: Any) -> None:
         """Tell what only somebody looking for a fault wants to know."""
         self._write(0, event, fields)

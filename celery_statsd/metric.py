@@ -1,7 +1,10 @@
 """What leaves the river: series, the kinds they are of, and the batch of one flush."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Self, TypeVar
+
+Value = TypeVar("Value")
 
 
 class Kind(Enum):
@@ -47,6 +50,10 @@ class Timing:
         return len(self.values) / self.count
 
 
+OWN = ("agent", "broker")
+"""The families in which each agent speaks of itself, whoever speaks of the cluster."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """All that one flush says, shared by all sinks; the `cluster` family comes first.
@@ -60,3 +67,19 @@ class Batch:
     counters: tuple[tuple[Series, int], ...]
     gauges: tuple[tuple[Series, float], ...]
     timers: tuple[tuple[Series, Timing], ...]
+
+    def part(self, own: bool) -> Self:
+        """Only what the agent says of itself, or only the rest."""
+        return replace(
+            self,
+            counters=_part(self.counters, own),
+            gauges=_part(self.gauges, own),
+            timers=_part(self.timers, own),
+        )
+
+
+Rows = tuple[tuple[Series, Value], ...]
+
+
+def _part(rows: Rows[Value], own: bool) -> Rows[Value]:
+    return tuple(row for row in rows if (row[0].family in OWN) is own)

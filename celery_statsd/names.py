@@ -42,16 +42,21 @@ def digest(name: str) -> str:
 
 
 class Names:
-    """Makes the paths of one agent: `<prefix>.<app>.<family>.<entity>.<metric>.<reporter>`.
+    """Makes the paths of one agent, which is called `host`:
+    `<prefix>.<app>.<family>.<entity>.<metric>.<reporter>`.
 
     `words` are the families and metrics of the catalogue. `collisions` counts the entities that
     needed law 4.
     """
 
-    def __init__(self, prefix: str, app: str, reporter: str, words: Iterable[str]) -> None:
+    def __init__(
+        self, prefix: str, app: str, reporter: str, words: Iterable[str], host: str = "self"
+    ) -> None:
         self._reserved = WIRE_WORDS | set(words)
         nodes = [*filter(None, prefix.split(".")), app]
         self._head = ".".join(_unlike_neighbours([self._node(node) for node in nodes]))
+        # What an agent knows of itself has one reporter; how it sees the broker is its own view.
+        self._reporters = {"agent": "self", "broker": self._node(host)}
         self._reporter = self._node(reporter)
         self._taken: dict[tuple[str, str], str] = {}
         self._given: dict[tuple[str, str], str] = {}
@@ -59,7 +64,7 @@ class Names:
 
     def series(self, family: str, entity: str, metric: str, kind: Kind) -> Series:
         """The series of one metric of an entity."""
-        reporter = "self" if family == "agent" else self._reporter
+        reporter = self._reporters.get(family, self._reporter)
         path = f"{self._head}.{family}.{self.entity(family, entity)}.{metric}.{reporter}"
         return Series(family, entity, metric, kind, path)
 

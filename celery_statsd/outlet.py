@@ -44,7 +44,7 @@ class Outlet(threading.Thread):
         return self._mailbox.qsize()
 
     def put(self, number: int, batch: Batch) -> None:
-        """Leave `batch`, the flush of that number, to be sent. Never waits."""
+        """Leave `batch`, the flush of that number (0: of none), to be sent. Never waits."""
         if self.ident is None:
             self._room += 1
         elif self.waiting >= self._room:
@@ -64,8 +64,8 @@ class Outlet(threading.Thread):
         """Send batch after batch, whatever happens to each."""
         number = 0
         while (entry := self._mailbox.get()) is not None:
-            number, batch = entry
-            self._send(number, batch)
+            number = entry[0] or number
+            self._send(*entry)
         given_up = self.sink.tally.dropped
         try:
             self.sink.close()
@@ -97,7 +97,8 @@ class Outlet(threading.Thread):
         else:
             self._down = False
             self._trouble.over(time.monotonic())
-            self._delivered(self.sink.address.text, number)
+            if number:
+                self._delivered(self.sink.address.text, number)
 
     def _tell_overrun(self, datagrams: int) -> None:
         """What a receiver had no room for is gone, whoever sent it: there is nothing to repeat."""

@@ -26,13 +26,14 @@ from celery_statsd.events import (
     decode,
 )
 from celery_statsd.ledger import Doubles, Ledger
-from celery_statsd.metric import Batch, Kind
+from celery_statsd.metric import OWN, Batch, Kind
 from celery_statsd.names import Names
 from celery_statsd.roster import Index, Life, Roster
 from celery_statsd.rules import CATALOGUE, COUNTERS, WORDS
 from celery_statsd.rules.base import Rule
 from celery_statsd.rules.task import LONGEST
 from celery_statsd.rules.worker import Sight
+from celery_statsd.scope import CLUSTER, Scope
 from celery_statsd.task import Stage
 from celery_statsd.tracker import Tracker
 
@@ -54,13 +55,6 @@ ENTITY: dict[str, Callable[[Any], str | None]] = {
 """Under which entity of a family a sending, an attempt or a life is counted; None: nowhere."""
 
 KINDS = {(family, rule.metric): rule.kind for rule in CATALOGUE for family in rule.families}
-
-OWN_TOTALS = frozenset(
-    rule.metric
-    for rule in CATALOGUE
-    if rule.families == ("agent",) and not rule.metric.startswith("sink_")
-)
-"""The totals the pipeline keeps itself, which go on where they were after a restart."""
 
 WORKER_GAUGES = tuple(
     rule for rule in CATALOGUE if rule.kind is Kind.GAUGE and rule.families == ("worker",)
@@ -89,7 +83,7 @@ class Pipeline:
         *,
         prefix: str = "celery",
         app: str = "default",
-        reporter: str = "all",
+        scope: Scope = CLUSTER,
         host: str = "localhost",
         max_attempts: int = 100_000,
         max_workers: int = 5000,
@@ -101,10 +95,13 @@ class Pipeline:
     ) -> None:
         self.ledger = Ledger()
         self.clamped = 0
-        self._names = Names(prefix, app, reporter, WORDS)
+        self._scope = scope
+        self._names = Names(prefix, app, scope.reporter, WORDS, host)
         self._aggregator = Aggregator(self._names, COUNTERS, max_series, reservoir)
         self._roster = Roster(worker_silence, max_workers)
-        self._tracker = Tracker(self._roster.clocks, max_attempts, lost_after, unreported_after)
+        self._tracker = Tracker(
+            self._roster.clocks, max_attempts, lost_after, unreported_after, scope
+        )
         self._host = host
         self._doubles = Doubles()
         self._grown: Counter[tuple[str, str, str]] = Counter()
@@ -141,9 +138,10 @@ class Pipeline:
         self._grown = Counter({(*key,): total for *key, total in state["grown"]})
 
     def restart(self, family: str, entity: str) -> None:
-        """What the entity's totals are told by began anew, at 0: see `grow`."""
+        """What the entity's totals are told by began anew, at 0: see `grow`. Those the pipeline
+        keeps itself go on where they were."""
         for key in self._grown:
-            if key[:2] == (family, entity) and key[2] not in OWN_TOTALS:
+            if key[:2] == (family, entity) and key[2] not in self._totals():
                 self._grown[key] = 0
 
     def feed(self, body: bytes, now: float) -> None:
@@ -161,6 +159,9 @@ class Pipeline:
             changes = self._observe(event, now)
             if changes is None:
                 ledger.dropped["second_end"] += 1
+            elif isinstance(event, Sent) and not self._scope.owns(event.uuid):
+                ledger.dropped["shared"] += 1  # another partition counts it
+                self._measure(changes)
             else:
                 ledger.counted += 1
                 self._measure(changes)
@@ -212,6 +213,24 @@ class Pipeline:
         if last:
             self._aggregator.silence()
         return self._aggregator.drain(now)
+
+    def flush_own(self, now: float) -> Batch:
+        """What the agent says of itself alone; all else goes on adding up."""
+        self._note_ledger()
+        return self._aggregator.drain(now, OWN)
+
+    def rebase(self) -> None:
+        """Others have heard what this agent did not: it is no loss."""
+        self._roster.rebase()
+
+    @property
+    def last_beat(self) -> float:
+        """When the last heartbeat of any worker came; 0 for never."""
+        return self._roster.last_beat
+
+    def mute_for(self, now: float) -> float:
+        """Seconds for which no heartbeat has come that should have; 0 when none is missed."""
+        return self._roster.mute_for(now)
 
     @property
     def balance(self) -> dict[str, int]:
@@ -273,7 +292,9 @@ class Pipeline:
             self._aggregator.time(family, entity, metric, milliseconds)
 
     def _note_in_flight(self) -> None:
-        totals = dict.fromkeys(Stage, 0)
+        known = (stage for stage in Stage if self._scope.whole or stage is not Stage.QUEUED)
+        totals = dict.fromkeys(known, 0)
+        self._aggregator.silence("task")
         for (stage, name), number in self._tracker.in_flight.items():
             totals[stage] += number
             self._aggregator.gauge("task", name, stage.value, number)
@@ -287,12 +308,13 @@ class Pipeline:
                 value = rule.value(sight)
                 if value is not None:
                     self._aggregator.gauge("worker", life.hostname, rule.metric, value)
-        for hostname in self._roster.leavers(now):
-            self._aggregator.close("worker", hostname)
+        self._roster.retire(now)
+        self._aggregator.close_others("worker", self._roster)
 
-    def _note_ledger(self) -> None:
+    def _totals(self) -> dict[str, int]:
+        """The agent's totals that are kept here."""
         ledger = self.ledger
-        totals = {
+        return {
             "events": ledger.events,
             "events_counted": ledger.counted,
             "events_doubled": ledger.doubled,
@@ -305,7 +327,9 @@ class Pipeline:
             "series_folded": self._aggregator.folded,
             "names_hashed": self._names.collisions,
         }
-        for metric, total in totals.items():
+
+    def _note_ledger(self) -> None:
+        for metric, total in self._totals().items():
             self.grow("agent", self._host, metric, total)
         self.note("agent", self._host, "ticks", 1)
         self.note("agent", self._host, "attempts", len(self._tracker))

@@ -13,8 +13,11 @@ Laws:
    `task-started` seen is what never arrived. Batches trail heartbeats, hence a heartbeat is
    judged only when the next one comes, or when it has stood for `SETTLED` seconds.
 6. While we could not listen ourselves nobody else's silence counts (`deaf`).
+7. Memory is bounded by `ceiling` lives: past it the one not heard of for longest is forgotten for
+   each that comes, and counted; what it held ends as LOST, as that of any worker that is gone.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Self
@@ -41,6 +44,9 @@ LONGEST_SILENCE = 600.0
 KEPT_AFTER = 60.0
 """Seconds: the last events of a process that is gone may come so late."""
 
+MUTE = 3.0
+"""Heartbeat intervals: when no worker at all is heard for so long, it may be us who are deaf."""
+
 FORGOTTEN_AFTER = 3600.0
 """Seconds: a dead worker is shown as down for so long, then its series are closed."""
 
@@ -61,6 +67,14 @@ class Life:
     `reserved` and `running` count the attempts it holds; the tracker keeps them. `lost` counts
     the starts that never arrived.
     """
+
+    __slots__ = (
+        "_base", "_base_stamp", "_counting", "_starts", "_starts_since", "active", "beat_at",
+        "beat_stamp",
+        "born_stamp", "farewell_at", "freq", "gone_at", "host", "hostname", "idle_stamp", "loadavg",
+        "lost", "pid", "processed", "proven_active", "proven_stamp", "quiet", "rejoined_stamp",
+        "reserved", "running", "seen_at", "state",
+    )  # fmt: skip
 
     def __init__(self, event: Event) -> None:
         self.hostname = event.hostname
@@ -84,6 +98,7 @@ class Life:
         self.reserved = 0
         self.running = 0
         self.beat_stamp = 0.0
+        self._counting = False
         self._base = 0
         self._base_stamp = 0.0
         self._starts = 0
@@ -92,13 +107,15 @@ class Life:
 
     def dump(self) -> dict[str, Any]:
         """Itself as plain values."""
-        return {**vars(self), "state": self.state.value}
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {**plain, "state": self.state.value}
 
     @classmethod
     def load(cls, state: Mapping[str, Any]) -> Self:
         """What `dump` gave, as a life again; the tracker counts what it holds."""
         life = cls.__new__(cls)
-        vars(life).update(state)
+        for name in cls.__slots__:
+            setattr(life, name, state[name])
         life.state, life.loadavg = State(state["state"]), tuple(state["loadavg"])
         life.reserved = life.running = 0
         return life
@@ -120,7 +137,7 @@ class Life:
         """Take what a heartbeat tells; return how many starts are now known to be lost."""
         self.proven_stamp, self.proven_active = self.beat_stamp, self.active
         lost = self._judge()
-        if self.processed is None:
+        if not self._counting:
             self._begin_to_count(event)
         self._starts += self._starts_since
         self._starts_since = 0
@@ -135,17 +152,24 @@ class Life:
             self.idle_stamp = event.timestamp
         return lost
 
+    def rebase(self) -> None:
+        """Begin to count anew with the next heartbeat."""
+        self._counting = False
+
     def settle(self, now: float) -> int:
         """Judge the last heartbeat once all that was sent before it must have come."""
         return self._judge() if self.beat_at is not None and now - self.beat_at > SETTLED else 0
 
     def _begin_to_count(self, event: WorkerEvent) -> None:
         """What the first heartbeat has counted came before we could have seen it all."""
-        self._base, self._base_stamp = event.processed or 0, event.timestamp
-        self._starts_since = 0
+        self._base, self._base_stamp = (event.processed or 0) - self.lost, event.timestamp
+        self._starts = self._starts_since = 0
         self.proven_stamp = None
+        self._counting = True
 
     def _judge(self) -> int:
+        if not self._counting:
+            return 0
         missing = (self.processed or 0) - self._base - self._starts - self.lost
         self.lost += max(0, missing)
         return max(0, missing)
@@ -178,14 +202,17 @@ class Roster:
         self.lost = 0
         self._silence = silence
         self._ceiling = ceiling
-        self._lives: dict[tuple[str, int | None], Life] = {}
+        self._lives: OrderedDict[tuple[str, int | None], Life] = OrderedDict()  # last heard, last
         self._names: dict[str, Life] = {}
-        self._closed: list[str] = []
         self._listening_since = 0.0
 
     def __iter__(self) -> Iterator[Life]:
         """The present life of each name."""
         return iter(self._names.values())
+
+    def __contains__(self, hostname: object) -> bool:
+        """Whether a life holds that name."""
+        return hostname in self._names
 
     def dump(self, index: Index) -> dict[str, Any]:
         """Itself as plain values; lives by their number."""
@@ -195,37 +222,56 @@ class Roster:
             "clocks": self.clocks.dump(),
             "forgotten": self.forgotten,
             "lost": self.lost,
-            "closed": self._closed,
             "listening_since": self._listening_since,
         }
 
     def load(self, state: Mapping[str, Any], lives: Sequence[Life]) -> None:
         """Go on from what `dump` told."""
         known, present = ([lives[number] for number in state[k]] for k in ("lives", "names"))
-        self._lives = {(life.hostname, life.pid): life for life in known}
+        self._lives = OrderedDict(((life.hostname, life.pid), life) for life in known)
         self._names = {life.hostname: life for life in present}
         self.clocks.load(state["clocks"])
         self.forgotten, self.lost = state["forgotten"], state["lost"]
-        self._closed = list(state["closed"])
         self._listening_since = state["listening_since"]
 
     def deaf(self, now: float) -> None:
         """We cannot hear at `now`: nobody's silence so far means anything."""
         self._listening_since = now
 
+    def rebase(self) -> None:
+        """Begin to count starts anew: those we did not hear were heard by others."""
+        for life in self._lives.values():
+            life.rebase()
+
+    def mute_for(self, now: float) -> float:
+        """Seconds since the last heartbeat of all, when even that worker should have beaten
+        MUTE times since; else 0."""
+        last = max(self._names.values(), key=lambda life: life.beat_at or 0.0, default=None)
+        if last is None or last.beat_at is None or last.farewelled:
+            return 0.0
+        silent = now - max(last.beat_at, self._listening_since)
+        return silent if silent > MUTE * last.freq + BATCHING else 0.0
+
+    @property
+    def last_beat(self) -> float:
+        """When the last heartbeat of any worker came; 0 for never."""
+        return max((life.beat_at or 0.0 for life in self._names.values()), default=0.0)
+
     def life(self, event: Event, now: float) -> tuple[Life, list[Change]]:
         """The life that sent `event`, and what its appearance tells."""
-        life = self._lives.get((event.hostname, event.pid))
+        key = event.hostname, event.pid
+        life = self._lives.get(key)
         told: list[Change] = []
         if life is None:
             life, told = self._appear(event, now)
         elif self._born_again(life, event):
-            reborn = self._lives[event.hostname, event.pid] = Life(event)
+            reborn = self._lives[key] = Life(event)
             told = self._replace(life, reborn, now)
             life = reborn
         if life.gone_at is None:
             self._names.setdefault(life.hostname, life)
         life.seen_at = now
+        self._lives.move_to_end(key)
         self.clocks.observe(life.host, event.timestamp, now)
         return life, told
 
@@ -254,8 +300,8 @@ class Roster:
                 told.append(Change(Moment.OFFLINE, life, Moment.OFFLINE.bit))
         return told
 
-    def leavers(self, now: float) -> list[str]:
-        """The names nobody holds any more since the last call; their series are to be closed."""
+    def retire(self, now: float) -> list[str]:
+        """Drop, and return, the names of which nothing more is to be said."""
         names = [life.hostname for life in self._names.values() if self._is_past(life, now)]
         for name in names:
             del self._names[name]
@@ -268,8 +314,7 @@ class Roster:
         ]
         for key in done:
             del self._lives[key]
-        closed, self._closed = self._closed, []
-        return names + [name for name in closed if name not in self._names]
+        return names
 
     def _miss(self, life: Life, lost: int) -> Change:
         self.lost += lost
@@ -289,7 +334,7 @@ class Roster:
         else:
             told = self._replace(present, life, now)
         if len(self._lives) > self._ceiling:
-            self._forget(min(self._lives, key=lambda key: self._lives[key].seen_at), now)
+            self._forget_one(now)
         return life, told
 
     def _born_again(self, life: Life, event: Event) -> bool:
@@ -309,13 +354,12 @@ class Roster:
         self._names[new.hostname] = new
         return told
 
-    def _forget(self, key: tuple[str, int | None], now: float) -> None:
-        life = self._lives.pop(key)
+    def _forget_one(self, now: float) -> None:
+        _, life = self._lives.popitem(last=False)
         life.gone_at = life.gone_at or now
         self.forgotten += 1
         if self._names.get(life.hostname) is life:
             del self._names[life.hostname]
-            self._closed.append(life.hostname)
 
     def _live_on(self, life: Life, event: WorkerEvent) -> None:
         """A heartbeat or a greeting: whatever was thought of the life, it is there."""

@@ -19,14 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_statsd.agent import (
-    Agent,
-    beat_after,
-    refusal_of,
-    resident_bytes,
-)
+from celery_statsd.agent import Agent, beat_after
 from celery_statsd.config import load
 from celery_statsd.errors import BrokerLost
+from celery_statsd.intake import refusal_of
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch, Kind, Series, Timing
 from celery_statsd.pipeline import Pipeline
@@ -34,6 +30,7 @@ from celery_statsd.sinks import sink_from
 from celery_statsd.sinks.base import Sink
 from celery_statsd.sinks.memory import MemorySink
 from celery_statsd.source.base import Message, Source
+from celery_statsd.vitals import resident_bytes
 from tests.servers.agent import Agent as AgentProcess
 from tests.servers.process import Child, free_port, wait_until
 from tests.servers.redis import Redis
@@ -690,12 +687,12 @@ def test_settings_reach_every_part(tmp_path: Path) -> None:
     agent = Agent.of(settings, Log(stream=logged))
     thread = threading.Thread(target=agent.run)
     thread.start()
-    sinks = [outlet.sink for outlet in agent._outlets]
+    sinks = agent._sinks
     wait_until(lambda: all(sink.batches for sink in sinks), 5, "both have a flush")
     agent.stop()
     thread.join(10)
 
     paths = {series.path for sink in sinks for series, _ in sink.batches[0].counters}
     assert "p.a.agent.here.ticks.self" in paths
-    assert "p.a.broker.memory.reconnects.all" in paths
+    assert "p.a.broker.memory.reconnects.here" in paths
     assert 'agent_started broker=memory:// sinks="memory:// memory://"' in logged.getvalue()

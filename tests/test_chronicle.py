@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from celery_statsd.chronicle import Chronicle
+from celery_statsd.chronicle import KEPT, PORTION, Chronicle, Flush
 from celery_statsd.errors import ConfigError
+from celery_statsd.events import LONGEST_BODY
+from celery_statsd.journal import Fed, Journal
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch
 from celery_statsd.pipeline import Pipeline
@@ -48,10 +50,10 @@ class Run:
 
     def _open(self) -> None:
         self.chronicle = Chronicle(Pipeline, SINKS, Log(stream=io.StringIO()))
-        lacking = self.chronicle.open(self._path, self._now)
-        for sink, flushes in lacking.items():
-            for number, batch in flushes:
-                self._send(sink, number, batch)
+        for flush in self.chronicle.open(self._path, self._now):
+            for sink in SINKS:
+                if self.chronicle.lacks(sink, flush.number):
+                    self._send(sink, flush.number, flush.batch)
 
     def _send(self, sink: str, number: int, batch: Batch) -> None:
         self.sinks[sink].take(number, batch)
@@ -87,9 +89,9 @@ class Run:
                 self._flush(self._ticked)
 
     def _flush(self, now: float) -> None:
-        batch = self.chronicle.flush(now)
+        number, batch, _ = self.chronicle.flush(now)
         for sink in SINKS:
-            self._send(sink, self.chronicle.number, batch)
+            self._send(sink, number, batch)
         self.chronicle.begin_anew(now)
 
 
@@ -117,12 +119,16 @@ def _leave_nothing_open() -> Iterator[None]:
     OPENED.clear()
 
 
-def opened(path: Path) -> tuple[Chronicle, dict[str, list[tuple[int, Batch]]], io.StringIO]:
-    """A chronicle on `path`, what its sinks lack, and its log."""
+def opened(path: Path) -> tuple[Chronicle, dict[str, list[Flush]], io.StringIO]:
+    """A chronicle on `path`, what each sink lacks, and its log."""
     told = io.StringIO()
     chronicle = Chronicle(Pipeline, SINKS, Log(stream=told))
     OPENED.append(chronicle)
-    return chronicle, chronicle.open(path, 1000.0), told
+    flushes = chronicle.open(path, 1000.0)
+    lacking = {
+        sink: [flush for flush in flushes if chronicle.lacks(sink, flush.number)] for sink in SINKS
+    }
+    return chronicle, lacking, told
 
 
 def killed(chronicle: Chronicle) -> None:
@@ -138,13 +144,14 @@ def test_a_flush_in_hand_is_sent_again_to_whom_it_may_not_have_reached(tmp_path:
     chronicle, _, _ = opened(tmp_path / "j")
     message = messages("rmq-prefork-57")[0]
     chronicle.feed([message.body], message.at)
-    batch = chronicle.flush(message.at + 1)
+    flush = chronicle.flush(message.at + 1, cut="a mark")
     chronicle.delivered(SINKS[0], 1)
     chronicle.commit()
     killed(chronicle)
     _, lacking, told = opened(tmp_path / "j")
 
-    assert {SINKS[0]: [], SINKS[1]: [(1, batch)]} == lacking
+    assert {SINKS[0]: [], SINKS[1]: [flush]} == lacking
+    assert (1, "a mark") == (flush.number, flush.cut)
     assert "state_recovered" in told.getvalue()
 
 
@@ -153,7 +160,7 @@ def test_what_a_sink_lacks_survives_any_number_of_crashes(tmp_path: Path) -> Non
     numbers = []
     for _ in range(3):
         chronicle, lacking, _ = opened(tmp_path / "j")
-        numbers.append([number for number, _ in lacking[SINKS[1]]])
+        numbers.append([flush.number for flush in lacking[SINKS[1]]])
         chronicle.flush(2000.0)
         chronicle.delivered(SINKS[0], chronicle.number)
         chronicle.commit()
@@ -203,3 +210,45 @@ def test_a_state_of_another_shape_never_stops_the_start(tmp_path: Path) -> None:
     assert 0 == successor.pipeline.ledger.events
     assert "state_unreadable" in told.getvalue()
     assert "state_set_aside" in told.getvalue()
+
+
+def test_of_many_flushes_the_last_are_sent_again(tmp_path: Path) -> None:
+    """As many as an outlet takes; the others are given up, and counted."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    for _ in range(KEPT + 7):
+        chronicle.flush(2000.0)
+        chronicle.delivered(SINKS[0], chronicle.number)
+    chronicle.commit()
+    killed(chronicle)
+    successor, lacking, told = opened(tmp_path / "j")
+
+    assert [] == lacking[SINKS[0]]
+    assert list(range(8, KEPT + 8)) == [flush.number for flush in lacking[SINKS[1]]]
+    assert 7 == successor.given_up
+    assert f"flushes={KEPT + 7}" in told.getvalue()
+
+
+def test_a_body_that_is_too_long_is_counted_and_not_kept(tmp_path: Path) -> None:
+    """Before a restart and after it."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    chronicle.feed([b" " * (LONGEST_BODY + 1), b"{}", b" " * (LONGEST_BODY + 1)], 1000.0)
+    chronicle.commit()
+    killed(chronicle)
+    successor, _, _ = opened(tmp_path / "j")
+
+    assert 100_000 > (tmp_path / "j").stat().st_size
+    assert {"too_long": 2, "no_event": 1} == successor.pipeline.ledger.bad
+
+
+def test_much_that_comes_together_is_written_in_parts(tmp_path: Path) -> None:
+    """So that neither waiting for a commit nor recovery takes much memory; nothing is lost."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    chronicle.feed([b" " * (PORTION // 2) + b"{}"] * 7, 1000.0)
+    assert PORTION > chronicle._journal.pending  # type: ignore[union-attr]
+    chronicle.commit()
+    killed(chronicle)
+    fed = [len(r.bodies) for r in Journal(tmp_path / "j").recover() if isinstance(r, Fed)]
+    successor, _, _ = opened(tmp_path / "j")
+
+    assert [2, 2, 2, 1] == fed
+    assert {"no_event": 7} == successor.pipeline.ledger.bad

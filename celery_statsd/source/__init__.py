@@ -67,6 +67,9 @@ def source_for(broker: Broker, log: Log) -> Source:
     """
     urls = tuple(url for entry in broker.urls for url in entry.split(";") if url)
     transport = _transport_of(urls)
+    if broker.partitions > 1 and SOURCES[transport] != _AMQP:
+        cure = "leave it out, or set scope to host"
+        raise ConfigError("partitions", f"{transport} cannot part the stream of events", cure)
     broker = _trusted(replace(broker, urls=urls), log)
     if SOURCES[transport] == _KOMBU:
         _require_library(transport)

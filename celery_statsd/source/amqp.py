@@ -29,6 +29,7 @@ from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
 from celery_statsd.source.base import Broker, Message, Source, Tls, place_of, scrubbed
 from celery_statsd.source.frames import lenient
+from celery_statsd.source.partition import PartitionQueue
 from celery_statsd.source.queue import CONSUMER, CONSUMPTIONS, PREFETCH
 
 HEARTBEAT = 10
@@ -83,7 +84,8 @@ class AmqpSource(Source):
         self._taken: list[Message] = []
         self._taken_tag = self._read_tag = self._acked_tag = 0
         self._end: BrokerLost | None = None
-        self._queue = CONSUMPTIONS[broker.queue_type](broker, log)
+        parted = broker.partitions > 1
+        self._queue = (PartitionQueue if parted else CONSUMPTIONS[broker.queue_type])(broker, log)
         self._look_at = 0.0
         self._waiting: int | None = None
         self._unknown = 0
@@ -99,6 +101,10 @@ class AmqpSource(Source):
     @property
     def backlog(self) -> int | None:
         return self._waiting
+
+    @property
+    def stood_by(self) -> bool:
+        return self._queue.stood_by
 
     def ack(self) -> None:
         """One acknowledgement for everything read so far on this connection.

@@ -57,6 +57,8 @@ class Broker:
     kombu's own (Sentinel's `master_name`, Redis's `global_keyprefix`, `fanout_prefix`, ...).
     On RabbitMQ the sources of one `group` share one queue, so that each event reaches one of them;
     `queue_type` is quorum, classic, or transient: then each source hears all, while it listens.
+    With `partitions` each hears that part of the workers whose number, from 1, is `partition`.
+    On Redis every source hears everything; those of a `chorus` agree on who speaks (see `Mark`).
     """
 
     urls: tuple[str, ...]
@@ -66,6 +68,9 @@ class Broker:
     event_queue_prefix: str = "celeryev"
     group: str = "default"
     queue_type: str = "quorum"
+    partition: int = 1
+    partitions: int = 1
+    chorus: bool = False
 
     def __post_init__(self) -> None:
         if any(url.startswith(TLS_SCHEMES) for url in self.urls):
@@ -80,6 +85,36 @@ class Message(NamedTuple):
     content_encoding: str
     hostname: str
     routing_key: str
+
+
+class Mark(NamedTuple):
+    """A place in a stream that every agent of a chorus hears: a flush ends here.
+
+    `cut` names the mark, `stamp` is the flush's time (epoch seconds); `mine`: this agent says it,
+    else another one does.
+    """
+
+    cut: str
+    stamp: float
+    mine: bool
+
+
+class Said(NamedTuple):
+    """The speaker has delivered the flush that ended at the mark `cut`, and all before it."""
+
+    cut: str
+
+
+class Joined(NamedTuple):
+    """From here on the stream is heard; `cut` was the last mark before, "" when none is known.
+    `mine`: this agent had set it."""
+
+    cut: str
+    mine: bool
+
+
+Turn = Mark | Said | Joined
+"""What a chorus has to know besides the messages."""
 
 
 def place_of(url: str) -> str:
@@ -115,10 +150,12 @@ class Source(ABC):
     """A stream of messages from one event exchange. Used by one thread.
 
     A variant gives `_open`, `_read`, `_drop` and `_leave`, which raise BrokerLost when the
-    broker is gone. `reconnects` counts how often the stream was opened again.
+    broker is gone. `reconnects` counts how often the stream was opened again. `identity`, set
+    before the first read, tells one agent of a chorus from the others.
     """
 
     def __init__(self, log: Log) -> None:
+        self.identity = ""
         self.reconnects = 0
         self.connected = False
         self._log = log
@@ -152,6 +189,35 @@ class Source(ABC):
     @abstractmethod
     def place(self) -> str:
         """Where it listens, for people: the broker's address without its password."""
+
+    def turn(self) -> Turn | None:
+        """What came behind the messages of the last read, and ended it; told once."""
+        return None
+
+    @property
+    def stood_by(self) -> bool:
+        """Whether another agent of the group was served when this one connected."""
+        return False
+
+    @property
+    def chorus(self) -> bool:
+        """Whether flushes end at marks; else they may end anywhere."""
+        return False
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else of its chorus speaks, nor hears the stream to speak later."""
+        return False
+
+    def mark(self, stamp: float, last: bool = False) -> None:  # noqa: B027
+        """Ask for a Mark, for a flush of that time. Only the speaker's wish is granted; the `last`
+        one also to an agent that speaks by then because nobody else does."""
+
+    def say(self, cut: str) -> None:  # noqa: B027
+        """Let the chorus know that the flush of that mark is delivered."""
+
+    def doubt(self, reason: str) -> None:  # noqa: B027
+        """Nothing is heard that should be: connect anew, if that may help."""
 
     @property
     def needs_ack(self) -> bool:

@@ -51,6 +51,7 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _FIRST_WITH_QUORUM = (3, 8)
 _REFUSALS = (InternalError, PreconditionFailed, AMQPNotImplementedError)
+_BINDING = (spec.Queue.Bind, spec.Exchange.Bind)
 _AWAY_WORDS = ("home node", "supervisor")  # what a 404 says of a queue that is there, but cut off
 _TYPE_WORDS = ("feature flag", "queue type")  # what such a refusal says when the type is its reason
 
@@ -83,7 +84,10 @@ class EventQueue:
 
 
 class Consumption(ABC):
-    """How a connection comes to consume the events. Its calls raise what py-amqp raises."""
+    """How a connection comes to consume the events. Its calls raise what py-amqp raises.
+
+    `stood_by`: another consumer was there before.
+    """
 
     def __init__(self, broker: Broker, log: Log) -> None:
         self._broker = broker
@@ -92,6 +96,7 @@ class Consumption(ABC):
         self._channel: Any = None
         self._refusals = 0
         self.name = ""
+        self.stood_by = False
 
     def consume(self, link: Any, take: Callable[[Any], None]) -> Any:
         """Have each message of the queue given to `take`; the channel on which this is so."""
@@ -122,15 +127,18 @@ class Consumption(ABC):
         )
 
     def _bind(self) -> None:
-        """Bind to all events. Declaring comes second: whoever may only read has no right to it."""
-        exchange = self._broker.event_exchange
+        """Bind to the events. Declaring comes second: whoever may only read has no right to it."""
         try:
-            self._channel.queue_bind(self.name, exchange, "#")
+            self._bind_all()
         except NotFound:
             self._begin_anew()
+            exchange = self._broker.event_exchange
             # As Celery declares it (celery.events.event); anything else would be a 406.
             self._channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
-            self._channel.queue_bind(self.name, exchange, "#")
+            self._bind_all()
+
+    def _bind_all(self) -> None:
+        self._channel.queue_bind(self.name, self._broker.event_exchange, "#")
 
     def _begin_anew(self) -> None:
         """Another channel: a refusal ends the one it came on."""
@@ -172,6 +180,7 @@ class GroupQueue(Consumption):
         return channel
 
     def _prepare(self) -> None:
+        self.stood_by = False
         highest = self._highest()
         # A quorum queue that is gone is not made again under its name; a classic one may be.
         anew = max(self._floor, self._used + (self._type == "quorum"))
@@ -204,7 +213,8 @@ class GroupQueue(Consumption):
 
     def _exists(self) -> bool:
         try:
-            self._channel.queue_declare(self.name, passive=True)
+            # A waiting consumer of a quorum queue is not counted: who looks before may still tell.
+            self.stood_by = self._channel.queue_declare(self.name, passive=True).consumer_count > 0
         except AccessRefused:  # RabbitMQ 4.3, without any right on it: not ours
             self._begin_anew()
             return False
@@ -231,7 +241,7 @@ class GroupQueue(Consumption):
         try:
             self._bind()
         except AccessRefused as error:
-            if error.method_sig != spec.Queue.Bind:  # there is no exchange, and we may not make it
+            if error.method_sig not in _BINDING:  # there is no exchange, and we may not make it
                 raise
             self._begin_anew()
             if not self._bind_refused:
@@ -243,10 +253,13 @@ class GroupQueue(Consumption):
         cure = "delete it; what waits in it is read by nobody"
         self._log.warning("event_queue_replaced", queue=name, by=self.name, cure=cure)
         try:
-            self._channel.queue_unbind(name, self._broker.event_exchange, "#")
+            self._unbind_all(name)
         except (AccessRefused, NotFound) as error:
             self._begin_anew()
             self._log.warning("event_queue_still_bound", queue=name, error=error.reply_text)
+
+    def _unbind_all(self, name: str) -> None:
+        self._channel.queue_unbind(name, self._broker.event_exchange, "#")
 
     def _answer(self, error: AMQPError) -> None:
         if self._type == "quorum" and refuses_type(error):

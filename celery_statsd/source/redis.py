@@ -9,6 +9,7 @@ Redis keeps nothing for a subscriber who is away, and so nothing is left behind 
 import itertools
 import ssl
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -21,7 +22,9 @@ from redis.retry import Retry
 
 from celery_statsd.errors import BrokerLost, ConfigError
 from celery_statsd.log import Log
-from celery_statsd.source.base import Broker, Message, Source, Tls, place_of, scrubbed
+from celery_statsd.names import escape
+from celery_statsd.source.base import Broker, Message, Source, Tls, Turn, place_of, scrubbed
+from celery_statsd.source.lease import Lease
 
 PING_EVERY = 2.0
 """Seconds between two PINGs on the subscribed connection."""
@@ -98,10 +101,40 @@ class RedisSource(Source):
         self._connection: Any = None
         self._heard_at = self._pinged_at = 0.0
         self._end: BrokerLost | None = None
+        self._prefix = ""
+        self._early: deque[list[Any]] = deque()
+        self._lease: Lease | None = None
+        self._turn: Turn | None = None
 
     @property
     def place(self) -> str:
         return place_of(self._url)
+
+    @property
+    def chorus(self) -> bool:
+        return self._broker.chorus and not (self._lease and self._lease.refused)
+
+    @property
+    def alone(self) -> bool:
+        return self._lease is not None and self._lease.alone
+
+    def turn(self) -> Turn | None:
+        turn, self._turn = self._turn, None
+        return turn
+
+    def mark(self, stamp: float, last: bool = False) -> None:
+        """Granted to the holder of the lease: see `lease`."""
+        if lease := self._lease:
+            lease.mark(stamp, last)
+
+    def say(self, cut: str) -> None:
+        """Published, if this agent still speaks."""
+        if lease := self._lease:
+            lease.say(cut)
+
+    def doubt(self, reason: str) -> None:
+        """Leave this server, and ask anew which one is the master."""
+        self._lost(BrokerLost(f"{reason}, though the broker answers"))
 
     def ack(self) -> None:
         """Nothing to do: Redis has no memory of what it sent."""
@@ -112,9 +145,31 @@ class RedisSource(Source):
         with self._told():
             pool, pattern = self._prepare()
             self._connection = pool.get_connection()
-            self._connection.send_command("PSUBSCRIBE", pattern, check_health=False)
-            self._reply()  # the confirmation, or a refusal
+            # The marks first: none may pass between two events unheard.
+            lease = self._chorus_at(pool) if self._broker.chorus else None
+            self._subscribe("PSUBSCRIBE", pattern)
+            self._turn = lease.open() if lease else None
         self._heard_at = self._pinged_at = time.monotonic()
+
+    def _subscribe(self, command: str, channel: str) -> None:
+        self._connection.send_command(command, channel, check_health=False)
+        reply = self._reply()  # the confirmation, or a refusal; or what came before it
+        while reply[0] in _ARRIVALS:
+            self._early.append(reply)
+            reply = self._reply()
+
+    def _chorus_at(self, pool: Any) -> Lease | None:
+        """The lease of our chorus, whose marks are subscribed to; None when that is refused."""
+        connection, broker = pool.get_connection(), self._broker
+        place = f"{self._prefix}celery-statsd/{connection.db}/{broker.event_exchange}"
+        name = f"{place}/{escape(broker.group)}"
+        self._lease = Lease(name, self.identity, connection, self._log)
+        try:
+            self._subscribe("SUBSCRIBE", name)
+        except NoPermissionError as error:
+            self._lease.refuse(error)
+            return None
+        return self._lease
 
     def _prepare(self) -> tuple[Any, str]:
         """kombu's pool of connections, and the pattern of the event channels."""
@@ -128,6 +183,7 @@ class RedisSource(Source):
         transport = self._kombu.transport
         channel = transport.create_channel(transport.establish_connection())
         pool = channel.pool  # it also writes the database's number into the prefix
+        self._prefix = channel.global_keyprefix
         return pool, _pattern(channel, self._broker.event_exchange)
 
     def _read(self, timeout: float) -> Sequence[Message]:
@@ -145,23 +201,32 @@ class RedisSource(Source):
         if self._end:
             raise self._end
         deadline = time.monotonic() + timeout
-        while True:
+        while not (messages or self._turn):
             self._drain(messages, min(PING_EVERY / 2, max(0.0, deadline - time.monotonic())))
             self._beat()
-            if messages or time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 return
 
     def _drain(self, messages: list[Message], wait: float) -> None:
         """Take in all that is at hand, waiting up to `wait` seconds for the first."""
-        if not self._connection.can_read(wait):
+        if not (self._early or self._connection.can_read(wait)):
             return
-        while len(messages) < MOST:
-            reply = self._reply()
+        while len(messages) < MOST and self._turn is None:
+            reply = self._early.popleft() if self._early else self._reply()
             if isinstance(reply, list) and reply[0] in _ARRIVALS:
-                messages.append(unwrapped(reply[-1]))
-            if not self._connection.can_read(0):
+                self._arrive(reply, messages)
+            if not (self._early or self._connection.can_read(0)):
                 break
         self._heard_at = time.monotonic()
+
+    def _arrive(self, reply: list[Any], messages: list[Message]) -> None:
+        if self._lease is None or reply[-2] != self._lease.wire_channel:
+            messages.append(unwrapped(reply[-1]))
+            return
+        try:
+            self._turn = self._lease.hear(reply[-1])
+        except (msgspec.MsgspecError, RecursionError):
+            messages.append(Message(reply[-1], BAD_ENVELOPE, "", "", ""))
 
     def _reply(self) -> Any:
         return self._connection.read_response(push_request=True)
@@ -179,6 +244,11 @@ class RedisSource(Source):
             self._pinged_at = now
 
     def _drop(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.leave()
+        self._turn = None
+        self._early.clear()
         kombu, self._kombu = self._kombu, None
         connection, self._connection = self._connection, None
         with suppress(*_GONE):

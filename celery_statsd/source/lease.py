@@ -1,0 +1,245 @@
+"""Who speaks, of several agents that hear the same Redis: a lease, and marks in the stream.
+
+Redis gives every subscriber the same messages in the same order. So the speaker publishes its marks
+on a channel of the chorus, and all agents find each mark at the same place among the events. What
+is asked of Redis is asked in scripts, so that nobody sets a mark whose lease has run out: the fence
+is Redis itself.
+
+| key or channel                          | what                                                  |
+| --------------------------------------- | ----------------------------------------------------- |
+| `celery-statsd/<db>/<exchange>/<group>` | `["mark", cut, stamp]`, `["said", cut]`, `["joined"]` |
+| the same and `/lease`                   | the speaker's identity, for LEASE seconds             |
+| the same and `/cut`                     | the last mark                                         |
+
+An agent that joins others leaves the lease for LEASE seconds to those who have heard more. A
+Redis that refuses all this (its rights, a proxy) is told once; then the agent speaks as if alone.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError, ResponseError
+
+from celery_statsd.errors import BrokerLost
+from celery_statsd.log import Log
+from celery_statsd.source.base import Joined, Mark, Said
+from celery_statsd.trouble import Trouble
+
+LEASE = 3.0
+"""Seconds a speaker may be silent before another one may take its place."""
+
+RENEW_EVERY = 0.5
+"""Seconds between two looks at the lease, to renew or to take it."""
+
+LEAVE_WITHIN = 1.0
+"""Seconds a leaving agent waits for its last words to reach Redis."""
+
+_LOOK = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return {redis.call('GET', KEYS[2]) or '', redis.call('PUBLISH', ARGV[2], ARGV[3])}
+"""
+_TAKE = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 2 end
+if not holder and ARGV[3] ~= 'free' then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_MARK = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2])
+return redis.call('PUBLISH', ARGV[3], ARGV[4])
+"""
+_SAY = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PUBLISH', ARGV[2], ARGV[3])
+"""
+_LEAVE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+_GONE = (RedisError, OSError, ValueError)
+_NEVER = ("NOPERM", "can't run", "unknown command", "permission")
+# What a refusal says that will not change by itself.
+
+
+class _Mark(msgspec.Struct, frozen=True, array_like=True, tag="mark"):
+    cut: str
+    stamp: float
+
+
+class _Said(msgspec.Struct, frozen=True, array_like=True, tag="said"):
+    cut: str
+
+
+class _Joined(msgspec.Struct, frozen=True, array_like=True, tag="joined"):
+    pass
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Mark | _Said | _Joined).decode
+
+
+class Lease:
+    """One agent's part in the chorus called `name`, on a redis-py `connection` of its own.
+
+    All that has to wait for Redis waits in a thread of its own; only `open` does not.
+    """
+
+    def __init__(self, name: str, identity: str, connection: Any, log: Log) -> None:
+        self.channel = name
+        self.wire_channel = name.encode()
+        self.refused = False
+        self._keys = (f"{name}/lease", f"{name}/cut")
+        self._identity = identity
+        self._connection = connection
+        self._log = log
+        self._trouble = Trouble(log, "lease_out_of_reach", "lease_in_reach")
+        self._wishes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._held_until = 0.0
+        self._may_take_at = 0.0
+        self._hearers = 0
+        self._led = False
+
+    @property
+    def held(self) -> bool:
+        """Whether this agent speaks, as far as its own clock can tell."""
+        return time.monotonic() < self._held_until
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else speaks, as far as it knows, nor has heard its last mark."""
+        return self._hearers < 2 if self.held else not self._led
+
+    def open(self) -> Joined:
+        """Join: what was the last mark? Raises what redis-py raises; a refusal sets `refused`."""
+        try:
+            cut, hearers = self._ask(_LOOK, self._identity, self.channel, _encode(_Joined()))
+        except ResponseError as error:
+            if not _is_final(error):
+                raise
+            self.refuse(error)
+            return Joined("", False)
+        self._hearers = hearers
+        self._may_take_at = time.monotonic() + (LEASE if hearers > 1 else 0.0)
+        self._thread.start()
+        return Joined(cut.decode(), self._is_mine(cut.decode()))
+
+    def mark(self, stamp: float, last: bool = False) -> None:
+        """Set a mark for a flush of that time, if this agent holds the lease then; for the `last`
+        one it tries to take it."""
+        if last:
+            self._may_take_at = 0.0
+            self._wishes.put(self._renew)
+        self._wishes.put(partial(self._mark, stamp))
+
+    def say(self, cut: str) -> None:
+        """Let the others know that the flush of that mark is delivered."""
+        self._wishes.put(partial(self._say, cut))
+
+    def hear(self, wire: bytes) -> Mark | Said | None:
+        """What came on the channel, None when it is nothing to follow. Raises MsgspecError for
+        what is no word of a chorus."""
+        word = _decode(wire)
+        if isinstance(word, _Said):
+            return Said(word.cut)
+        if isinstance(word, _Mark):
+            return Mark(word.cut, word.stamp, self._is_mine(word.cut) and self.held)
+        return None
+
+    def leave(self) -> None:
+        """Say what is still to be said, and give the lease back."""
+        self._wishes.put(self._give_back)
+        self._wishes.put(None)
+        if self._thread.is_alive():
+            self._thread.join(LEAVE_WITHIN)
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of Redis at once."""
+        self._held_until = 0.0
+        self._wishes.put(None)
+        self._connection.disconnect()
+
+    def _keep(self) -> None:
+        """Renew the lease, or try to take it, and grant wishes; until told to end."""
+        granted = True
+        while granted and not self.refused:
+            self._try(self._renew)
+            granted = self._grant_until(time.monotonic() + RENEW_EVERY)
+
+    def _grant_until(self, deadline: float) -> bool:
+        """Grant wishes until `deadline` (monotonic seconds); False: no more will come."""
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                wish = self._wishes.get(timeout=left)
+            except queue.Empty:
+                break
+            if wish is None:
+                return False
+            self._try(wish)
+        return True
+
+    def _try(self, wish: Callable[[], None]) -> None:
+        try:
+            wish()
+        except ResponseError as error:
+            if _is_final(error):
+                self.refuse(error)
+            else:
+                self._fail(error)
+        except _GONE as error:
+            self._fail(error)
+        else:
+            self._trouble.over(time.monotonic())
+
+    def _fail(self, error: Exception) -> None:
+        """The source notices for itself that Redis is away; the connection is opened anew."""
+        self._connection.disconnect()
+        self._trouble.tell(time.monotonic(), BrokerLost(str(error)))
+
+    def refuse(self, error: Exception) -> None:
+        """There can be no chorus here: tell it."""
+        self.refused = True
+        cure = "grant what config/redis names, or run one agent: two would count twice"
+        self._log.warning("lease_refused", error=str(error), cure=cure)
+
+    def _renew(self) -> None:
+        asked = time.monotonic()
+        which = "free" if asked >= self._may_take_at else "own"
+        answer = self._ask(_TAKE, self._identity, int(LEASE * 1000), which)
+        took, self._led = answer == 1, answer == 2
+        if took and not self.held:
+            self._log.info("lease_taken", chorus=self.channel)
+        self._held_until = asked + LEASE if took else 0.0
+
+    def _mark(self, stamp: float) -> None:
+        cut = f"{self._identity}:{time.time_ns()}"
+        wire = _encode(_Mark(cut, stamp))
+        self._hearers = self._ask(_MARK, self._identity, cut, self.channel, wire)
+
+    def _say(self, cut: str) -> None:
+        self._ask(_SAY, self._identity, self.channel, _encode(_Said(cut)))
+
+    def _give_back(self) -> None:
+        self._ask(_LEAVE, self._identity)
+
+    def _ask(self, script: str, *arguments: Any) -> Any:
+        self._connection.send_command(
+            "EVAL", script, len(self._keys), *self._keys, *arguments, check_health=False
+        )
+        return self._connection.read_response()
+
+    def _is_mine(self, cut: str) -> bool:
+        return cut.rpartition(":")[0] == self._identity
+
+
+def _is_final(error: ResponseError) -> bool:
+    return any(word in str(error) for word in _NEVER)

@@ -1,0 +1,247 @@
+"""What an agent says, when, and whether it may: between the pipeline and the outlets.
+
+Laws:
+1. Where one agent at a time hears the stream (RabbitMQ), who hears it speaks. One that the broker
+   does not serve says its own vitals only: its zeros would overwrite the other's counts. What it
+   has still to tell it tells aside, under its own name as reporter, and one that takes over lets a
+   whole interval pass first: of two values of one series and beat a Graphite keeps one.
+2. Where all hear the same stream (a chorus, on Redis), flushes end at the marks in it, at the same
+   place for all of them. One speaks; the others keep what they cut until they hear that it was
+   said (see `understudy`). Whoever takes over says what was not.
+3. What was missed while others heard it is no loss: the loss meter begins anew. What others have
+   said meanwhile is not said again.
+
+All calls but `beat` are made with the pipeline's lock held; `beat` takes it itself.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from celery_statsd.chronicle import Chronicle, Flush
+from celery_statsd.log import Log
+from celery_statsd.metric import Batch, Series, Value
+from celery_statsd.names import escape
+from celery_statsd.outlet import Outlet
+from celery_statsd.sinks.base import Sink
+from celery_statsd.source.base import Joined, Mark, Said, Source, Turn
+from celery_statsd.understudy import Understudy
+from celery_statsd.vitals import Vitals
+
+
+class Speaker:
+    """Says what `chronicle` has added up to the outlets of some sinks.
+
+    `interval` is the length of a flush in seconds. While it is `leaving`, the next mark is the
+    last one, and then the farewell is said.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        chronicle: Chronicle,
+        source: Source,
+        vitals: Vitals,
+        lock: threading.Lock,
+        log: Log,
+        *,
+        host: str,
+    ) -> None:
+        self.interval = 10.0
+        self.leaving = self.said_farewell = False
+        self.outlets: list[Outlet] = []
+        self._chronicle = chronicle
+        self._source = source
+        self._vitals = vitals
+        self._lock = lock
+        self._log = log
+        self._aside = escape(host)
+        self._served_since: float | None = None
+        self._retired: list[Outlet] = []
+        self._understudy = Understudy()
+        self._mine: dict[int, str] = {}
+        self._begun = False
+        self._beats_uncut = 0
+        self._missed = False
+
+    def begin(self, lacking: Iterable[Flush]) -> None:
+        """Start the outlets, with what an earlier process left unsaid."""
+        for flush in lacking:
+            if flush.cut:
+                self._keep(flush)
+            else:
+                self._say(flush)
+        self._begun = True
+        for outlet in self.outlets:
+            outlet.start()
+
+    def adopt(self, sinks: Iterable[Sink]) -> None:
+        """From now on these are the sinks; the outlet of one that was there already stays."""
+        left = list(self.outlets)
+        self.outlets = [self._outlet_for(sink, left) for sink in sinks]
+        for outlet in left:
+            outlet.finish()
+            self._retired.append(outlet)
+        for outlet in self.outlets if self._begun else ():
+            if not outlet.is_alive():
+                outlet.start()
+        self._chronicle.follow(outlet.sink.address.text for outlet in self.outlets)
+
+    def serve(self, served: bool, now: float) -> None:
+        """Take note whether the broker serves us, as of `now` (epoch seconds)."""
+        if not served:
+            self._served_since = None
+        elif self._served_since is None:
+            self._served_since = now
+
+    def beat(self, stamp: float) -> None:
+        """A flush for `stamp` is due."""
+        if self._source.chorus:
+            self._source.mark(stamp)
+        with self._lock:
+            if not self._source.chorus:
+                self._flush(time.time())
+                return
+            self._beats_uncut += 1
+            if self._beats_uncut > 1:
+                self._say_own(time.time())
+
+    def turn(self, turn: Turn, now: float) -> None:
+        """Follow what the chorus does."""
+        match turn:
+            case Mark():
+                self._cut(turn, now)
+            case Said(cut):
+                self._chronicle.waive(self._understudy.heard(cut))
+            case Joined(cut, mine):
+                self._join(cut, mine, now)
+
+    def farewell(self, now: float, stamp: float) -> None:
+        """Say all that is left, for the beat `stamp`. What a chorus has not cut yet is left to
+        the others, or to the journal; with neither it is said all the same."""
+        self._vitals.note(self._all())
+        if self._source.chorus and not (self._source.alone and not self._chronicle.lasting):
+            own = self._chronicle.flush_own(now)
+            silent = tuple((series, 0.0) for series, _ in own.gauges)
+            self._put(0, replace(own, time=stamp, gauges=silent))
+            return
+        self._settle(now)
+        flush = self._chronicle.flush(now, last=True, stamp=stamp)
+        speaks = self._source.chorus or self._may_speak(now)
+        self._say(flush if speaks else self._put_aside(flush))
+
+    def _outlet_for(self, sink: Sink, known: list[Outlet]) -> Outlet:
+        for outlet in known:
+            if outlet.sink.address.text == sink.address.text:
+                known.remove(outlet)
+                return outlet
+        return Outlet(sink, self._log, self._note_delivered)
+
+    def _flush(self, now: float) -> None:
+        began = time.perf_counter()
+        self._vitals.note(self._all())
+        flush = self._chronicle.flush(now)
+        self._chronicle.begin_anew(now)
+        self._vitals.flush_took = time.perf_counter() - began
+        self._say(flush if self._may_speak(now) else self._put_aside(flush))
+
+    def _cut(self, mark: Mark, now: float) -> None:
+        began = time.perf_counter()
+        self._vitals.note(self._all())
+        if self.leaving:
+            self._settle(now)
+        flush = self._chronicle.flush(now, self.leaving, mark.stamp, mark.cut)
+        self._chronicle.begin_anew(now)
+        self._vitals.flush_took = time.perf_counter() - began
+        self._beats_uncut = 0
+        self.said_farewell = self.leaving
+        if self._missed and not mark.mine:
+            self._chronicle.rebase()
+        self._missed = False
+        if mark.mine:
+            for kept in self._understudy.take():
+                self._say(kept)
+            self._mine[flush.number] = flush.cut
+            self._say(flush)
+        else:
+            self._put(0, flush.batch.part(own=True))
+            self._keep(flush._replace(batch=flush.batch.part(own=False)))
+
+    def _join(self, cut: str, mine: bool, now: float) -> None:
+        self._missed = True
+        if not cut or cut == self._chronicle.cut or mine:
+            return
+        # Others have cut meanwhile, and say what we have added up, too.
+        self._put(0, self._chronicle.flush(now, cut=cut).batch.part(own=True))
+        self._chronicle.rebase()
+        self._understudy.take()
+        self._chronicle.waive(self._chronicle.number)
+
+    def _settle(self, now: float) -> None:
+        if not self._chronicle.lasting:  # nobody will go on with what is in flight
+            self._chronicle.pipeline.settle(now)
+
+    def _say_own(self, now: float) -> None:
+        self._vitals.note(self._all())
+        self._put(0, self._chronicle.flush_own(now))
+
+    def _keep(self, flush: Flush) -> None:
+        gone = self._understudy.keep(flush)
+        if gone:
+            self._chronicle.waive(gone)
+
+    def _say(self, flush: Flush) -> None:
+        for outlet in self.outlets:
+            if self._chronicle.lacks(outlet.sink.address.text, flush.number):
+                outlet.put(flush.number, flush.batch)
+
+    def _put(self, number: int, batch: Batch) -> None:
+        for outlet in self.outlets:
+            outlet.put(number, batch)
+
+    def _may_speak(self, now: float) -> bool:
+        since = self._served_since
+        if since is None:
+            return False
+        return not self._source.stood_by or not 0.0 <= now - since < self.interval
+
+    def _put_aside(self, flush: Flush) -> Flush:
+        return flush._replace(batch=aside(flush.batch, self._aside))
+
+    def _note_delivered(self, sink: str, number: int) -> None:
+        """Called by the outlets: write down at once what must not be sent twice."""
+        with self._lock:
+            self._chronicle.delivered(sink, number)
+            self._chronicle.commit()
+            done = self._chronicle.delivered_to_all
+            said = [of for of in self._mine if of <= done]
+            if said:
+                self._source.say(self._mine[max(said)])
+            for of in said:
+                del self._mine[of]
+
+    def _all(self) -> list[Outlet]:
+        """The outlets in use, and those that still send what they have."""
+        for outlet in self._retired:
+            if not outlet.is_alive():
+                self._vitals.bury(outlet)
+        self._retired = [outlet for outlet in self._retired if outlet.is_alive()]
+        return self.outlets + self._retired
+
+
+def aside(batch: Batch, reporter: str) -> Batch:
+    """What an agent may say while another one speaks for all: its own vitals, and what it had
+    still to tell, as facts of `reporter`."""
+    own = batch.part(own=True)
+    told = batch.part(own=False)
+    return replace(
+        own,
+        counters=own.counters + tuple(_under(reporter, row) for row in told.counters if row[1]),
+        timers=own.timers + tuple(_under(reporter, row) for row in told.timers),
+    )
+
+
+def _under(reporter: str, row: tuple[Series, Value]) -> tuple[Series, Value]:
+    series, value = row
+    path = f"{series.path.rpartition('.')[0]}.{reporter}"
+    return replace(series, path=path), value
