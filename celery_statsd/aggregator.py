@@ -63,6 +63,42 @@ class Reservoir:
                 self.kept[place] = value
         return grows
 
+    def add_all(self, values: Sequence[float], size: int, chance: random.Random, room: int) -> int:
+        """As `add`, of many; `room` is how many more may be kept. Returns how many it grew by."""
+        before = len(self.kept)
+        most = before if self.count > before else min(size, before + max(room, not before))
+        if self.count + len(values) <= most:
+            self.kept.extend(values)
+        elif self.count >= most and len(values) < most:
+            self._replace(values, chance)
+        else:
+            self.kept = self._sample(values, most, chance)
+        self.count += len(values)
+        self.total += sum(values)
+        lower, upper = min(values), max(values)
+        self.lower, self.upper = min(self.lower, lower), max(self.upper, upper)
+        return len(self.kept) - before
+
+    def _replace(self, values: Sequence[float], chance: random.Random) -> None:
+        """Let each of `values` take the place of a kept one, as likely as it should be kept."""
+        kept, count, dice = self.kept, self.count, chance.random
+        size = len(kept)
+        for value in values:
+            count += 1
+            place = int(dice() * count)
+            if place < size:
+                kept[place] = value
+
+    def _sample(self, values: Sequence[float], most: int, chance: random.Random) -> list[float]:
+        """`most` of all that was taken in and `values`, each as likely."""
+        old, new, taken = self.count, len(values), 0
+        for _ in range(most):  # how many of the new ones a fair draw would hold
+            if chance.random() * (old + new) < new:
+                taken, new = taken + 1, new - 1
+            else:
+                old -= 1
+        return chance.sample(self.kept, most - taken) + chance.sample(values, taken)
+
     def dump(self) -> list[Any]:
         """Itself as plain values."""
         return [self.count, self.total, self.lower, self.upper, self.kept]
@@ -162,7 +198,10 @@ class Aggregator:
 
     def count(self, family: str, entity: str, metric: str, amount: int = 1) -> None:
         """Add `amount` to a counter."""
-        self._entity(family, entity).counters[metric] += amount
+        found = self._entity(family, entity)
+        found.counters[metric] += amount
+        if amount > 1 and entity not in self._families[family]:
+            self.folded += amount - 1  # one was counted as it was looked up
 
     def time(self, family: str, entity: str, metric: str, value: float) -> None:
         """Take one value of a timer, in ms."""
@@ -172,6 +211,18 @@ class Aggregator:
             reservoir = timers[metric] = Reservoir()
         room = self._kept < MOST_VALUES
         self._kept += reservoir.add(value, self._reservoir, self._chance, room)
+
+    def time_all(self, family: str, entity: str, metric: str, values: Sequence[float]) -> None:
+        """Take many values of a timer, in ms."""
+        found = self._entity(family, entity)
+        if entity not in self._families[family]:
+            self.folded += len(values) - 1  # one was counted as it was looked up
+        timers = found.timers
+        reservoir = timers.get(metric)
+        if reservoir is None:
+            reservoir = timers[metric] = Reservoir()
+        room = max(0, MOST_VALUES - self._kept)
+        self._kept += reservoir.add_all(values, self._reservoir, self._chance, room)
 
     def gauge(self, family: str, entity: str, metric: str, value: float) -> None:
         """Set a gauge for the coming flush."""

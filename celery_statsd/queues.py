@@ -57,6 +57,13 @@ class Queues:
         if queue in self._waiting:
             self._delivered[queue] = max(self._delivered.get(queue, 0.0), sending.sent)
 
+    def note(self, queue: str, sent: float) -> bool:
+        """Of `queue` something was delivered that was sent at `sent`; whether any waits there."""
+        if queue not in self._waiting:
+            return False
+        self._delivered[queue] = max(self._delivered.get(queue, 0.0), sent)
+        return True
+
     def overtaken(self) -> list[Sending]:
         """Those their queue has left behind."""
         found = []

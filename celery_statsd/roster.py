@@ -41,6 +41,9 @@ are taken as counted, so that a race never looks like a loss; a true loss shows 
 LONGEST_SILENCE = 600.0
 """Seconds: even a worker that is known to be silent while it works is given up after this."""
 
+BOOKED = 0.1
+"""Seconds in which a life that was heard need not be put in its place again."""
+
 KEPT_AFTER = 60.0
 """Seconds: the last events of a process that is gone may come so late."""
 
@@ -69,11 +72,11 @@ class Life:
     """
 
     __slots__ = (
-        "_base", "_base_stamp", "_counting", "_starts", "_starts_since", "active", "beat_at",
-        "beat_stamp",
-        "born_stamp", "farewell_at", "freq", "gone_at", "host", "hostname", "idle_stamp", "loadavg",
-        "lost", "pid", "processed", "proven_active", "proven_stamp", "quiet", "rejoined_stamp",
-        "reserved", "running", "seen_at", "state",
+        "_base", "_base_stamp", "_counting", "_starts", "_starts_since", "active",
+        "beat_at", "beat_stamp", "booked_at", "born_stamp", "farewell_at", "freq",
+        "gone_at", "host", "hostname", "idle_stamp", "loadavg", "lost", "pid", "processed",
+        "proven_active", "proven_stamp", "quiet", "rejoined_stamp", "reserved", "running",
+        "seen_at", "state",
     )  # fmt: skip
 
     def __init__(self, event: Event) -> None:
@@ -82,7 +85,7 @@ class Life:
         self.pid = event.pid
         self.born_stamp = event.timestamp
         self.state = State.UNKNOWN
-        self.seen_at = 0.0
+        self.seen_at = self.booked_at = 0.0
         self.gone_at: float | None = None
         self.farewell_at: float | None = None
         self.rejoined_stamp: float | None = None
@@ -270,10 +273,19 @@ class Roster:
             life = reborn
         if life.gone_at is None:
             self._names.setdefault(life.hostname, life)
-        life.seen_at = now
+        life.seen_at = life.booked_at = now
         self._lives.move_to_end(key)
         self.clocks.observe(life.host, event.timestamp, now)
         return life, told
+
+    def booked(self, event: Event, now: float) -> Life | None:
+        """The life that sent a task event, if it was booked by `life` within BOOKED seconds; to be
+        heard of it then tells nothing more."""
+        life = self._lives.get((event.hostname, event.pid))
+        if life is None or not 0.0 <= now - life.booked_at < BOOKED:
+            return None
+        life.seen_at = now
+        return life
 
     def observe(self, event: WorkerEvent, now: float) -> list[Change]:
         """Take in what a worker says of itself."""

@@ -90,7 +90,7 @@ class Sending:
     def __init__(self, task: "Task", event: Sent) -> None:
         self.task = task
         self.name = event.name or "unknown"
-        self.queue = _label(event.queue)
+        self.queue = label(event.queue)
         self.retries = event.retries or 0
         self.sent = event.timestamp
         self.host = host_of(event.hostname)
@@ -98,6 +98,15 @@ class Sending:
         self.expires = epoch(event.expires)
         self.taken = False
         self.stage: Stage | None = None
+
+    @classmethod
+    def of(cls, task: "Task", name: str, queue: str, passage: Any, taken: bool) -> Self:
+        """The sending of a task that was a usual one so far."""
+        sending = cls.__new__(cls)
+        sending.task, sending.name, sending.queue, sending.retries = task, name, queue, 0
+        sending.sent, sending.host, sending.eta = passage.sent, passage.sender, passage.planned
+        sending.expires, sending.stage, sending.taken = None, None, taken
+        return sending
 
     def dump(self) -> list[Any]:
         """Itself as plain values."""
@@ -163,6 +172,33 @@ class Attempt:
         """Whether `moment` is not known of it."""
         return not self.known & moment.bit
 
+    @classmethod
+    def of(cls, task: "Task", life: Life, name: str, passage: Any) -> Self:
+        """The attempt of a task that was a usual one so far: all that is known of it is told."""
+        attempt = cls(task, life, passage.arrived)
+        attempt.name, attempt.retries = name, 0
+        attempt.known = Moment.RECEIVED.bit
+        for field in ("eta", "received", "started", "ended", "runtime", "apart"):
+            setattr(attempt, field, getattr(passage, field))
+        known = {
+            Moment.TRACED: passage.sent is not None,
+            Moment.STARTED: passage.started is not None,
+            passage.outcome: passage.outcome is not None,
+        }
+        attempt.known |= sum(moment.bit for moment, so in known.items() if so)
+        attempt.told = attempt.known
+        return attempt
+
+    @property
+    def sent(self) -> float | None:
+        """When it was sent, by the sender's clock; None when its sending was not seen."""
+        return self.sending.sent if self.sending else None
+
+    @property
+    def planned(self) -> float | None:
+        """The ETA its sending told."""
+        return self.sending.eta if self.sending else None
+
     @property
     def over(self) -> bool:
         """Whether it has its outcome."""
@@ -221,7 +257,7 @@ class Attempt:
             self.name = self.name or event.unregistered
 
 
-def _label(queue: str | None) -> str:
+def label(queue: str | None) -> str:
     """The queue as metrics call it: a Broadcast queue has a new name in every client process."""
     return "bcast" if queue and queue.startswith("bcast.") else queue or "unknown"
 

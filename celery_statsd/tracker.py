@@ -79,7 +79,7 @@ class Tracker:
         self._past_size = 0
         self._held: dict[Life, dict[Attempt, None]] = {}
         self._provisional: dict[Attempt, None] = {}
-        self._queues = Queues()
+        self.queues = Queues()
         self._most_names = MOST_NAMES * len(Stage)
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class Tracker:
             "long_past": [task.dump(index) for task in self._long_past.values()],
             "names": [[stage.value, name] for stage, name in self.in_flight],
             "totals": {moment.value: total for moment, total in self.totals.items()},
-            "delivered": self._queues.dump(),
+            "delivered": self.queues.dump(),
             "forgotten": self.forgotten,
             "unmatched": self.unmatched,
         }
@@ -103,7 +103,7 @@ class Tracker:
         """Go on from what `dump` told."""
         self.totals.update({Moment(word): total for word, total in state["totals"].items()})
         self.in_flight.update({(Stage(stage), name): 0 for stage, name in state["names"]})
-        self._queues.load(state["delivered"])
+        self.queues.load(state["delivered"])
         self.forgotten, self.unmatched = state["forgotten"], state["unmatched"]
         for shelf in ("live", "past", "long_past"):
             tasks = [Task.load(lives, task) for task in state[shelf]]
@@ -113,6 +113,23 @@ class Tracker:
                 task.counted = task.size if shelf == "live" else 0
         self._size = sum(task.counted for task in self._live.values())
         self._past_size = sum(task.size for task in self._past.values())
+
+    def knows(self, uuid: str) -> bool:
+        """Whether it has seen anything of that task of late."""
+        return uuid in self._live or uuid in self._past or uuid in self._long_past
+
+    def adopt(self, task: Task) -> None:
+        """Go on with a task of which everything so far was told elsewhere."""
+        self._live[task.uuid] = task
+        self._resume(task)
+        self._keep(task)
+
+    def first_start(self, life: Life) -> float | None:
+        """When the first of those began that `life` runs, by its own clock."""
+        held = self._held.get(life, ())
+        return min(
+            (a.started for a in held if a.stage is Stage.RUNNING and a.started), default=None
+        )
 
     def sent(self, event: Sent) -> list[Change]:
         """A task was published."""
@@ -146,15 +163,21 @@ class Tracker:
         self._keep(task)
         return changes
 
-    def settle(self, now: float, at_once: bool = False) -> list[Change]:
+    @property
+    def size(self) -> int:
+        """How much of the ceiling is used."""
+        return self._size
+
+    def settle(self, now: float, at_once: bool = False, elsewhere: int = 0) -> list[Change]:
         """Conclude what nobody will tell any more, as of `now` (epoch seconds).
 
-        `at_once`: also what may still be told, for this is the last look.
+        `at_once`: also what may still be told, for this is the last look. So many attempts are
+        remembered `elsewhere`, of those the ceiling allows.
         """
         changes = self._settle_receipts(now, at_once)
-        for sending in self._queues.expired(now):
+        for sending in self.queues.expired(now):
             changes.append(self._give_up(sending, Moment.EXPIRED))
-        for sending in self._queues.overtaken():
+        for sending in self.queues.overtaken():
             changes.append(self._give_up(sending, Moment.UNSEEN))
         for life in list(self._held):
             if doubtful(life):
@@ -162,8 +185,9 @@ class Tracker:
                 over = endings(life, held, now, self._lost_after, self._unreported_after)
                 for attempt, moment in over:
                     changes += self._conclude(attempt, moment)
-        if self._size > self._ceiling:
-            changes += self._forget_oldest()
+        room = self._ceiling - elsewhere
+        if self._size > room:
+            changes += self._forget_oldest(room)
         if len(self.in_flight) > self._most_names:
             self.in_flight = +self.in_flight
             self._most_names = max(MOST_NAMES * len(Stage), 2 * len(self.in_flight))
@@ -214,7 +238,7 @@ class Tracker:
         attempt.apart = self._clocks.apart(attempt.life.host, sending.host)
         sending.taken = True
         self._queue(sending)
-        self._queues.deliver(sending)
+        self.queues.deliver(sending)
 
     def _tell(self, attempt: Attempt) -> list[Change]:
         """What became known of `attempt` and may be told."""
@@ -267,10 +291,10 @@ class Tracker:
         sending.stage = stage
         if stage:
             self.in_flight[Stage.QUEUED, sending.name] += 1
-            self._queues.put(sending)
+            self.queues.put(sending)
         else:
             self.in_flight[Stage.QUEUED, sending.name] -= 1
-            self._queues.take(sending)
+            self.queues.take(sending)
 
     def _give_up(self, sending: Sending, moment: Moment) -> Change:
         """`sending` does not wait any more, though nobody has told of its receipt."""
@@ -312,11 +336,11 @@ class Tracker:
         self._keep(attempt.task)
         return changes
 
-    def _forget_oldest(self) -> list[Change]:
-        """Forget tasks until there is no more than the ceiling allows."""
+    def _forget_oldest(self, room: int) -> list[Change]:
+        """Forget tasks until there is room for the rest."""
         changes: list[Change] = []
         for task in list(self._live.values()):
-            if self._size <= self._ceiling:
+            if self._size <= room:
                 break
             del self._live[task.uuid]
             self._book(task, 0)
