@@ -58,6 +58,7 @@ bench-growth: $(VENV)/.test
 
 readme: $(VENV)/.test
 	$(BIN)/python -m tests.readme
+	@! test -f benchmarks/results/latest.json || $(BIN)/python -m benchmarks.report --readme README.md
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

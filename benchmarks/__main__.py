@@ -11,12 +11,13 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,18 @@ BROKERS: Mapping[str, Callable[[Path], Broker]] = {
     "rabbitmq": RabbitBroker,
     "redis": RedisBroker,
 }
+FEW: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("redis", "multi24"): ("celery-statsd", "celery-exporter", "eventreceiver"),
+}
+"""Where not all take part, for time's sake: no layer matters when it has little to do."""
+
 PARTS = ("drains", "live", "steady", "rest", "growth")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """How much of everything: the rounds, the events of a drain and of a growth point, the seconds
-    of rest, the most attempts of a growth point, and what there is of loads and parts."""
+    of rest, the most attempts of a growth point, and which loads, parts and consumers."""
 
     rounds: int = 3
     events: int = 100_000
@@ -47,10 +53,14 @@ class Form:
     most: int = 1_000_000
     loads: tuple[str, ...] = tuple(SHAPES)
     parts: tuple[str, ...] = PARTS
+    consumers: tuple[str, ...] = tuple(contestant.name for contestant in CONTESTANTS)
 
 
 FULL = Form()
-QUICK = Form(1, 10_000, 3.0, 10_000, 10_000, ("mixed",), ("drains", "rest"))
+QUICK = Form(
+    1, 10_000, 3.0, 10_000, 10_000, ("mixed",), ("drains", "rest"),
+    tuple(name for name in FULL.consumers if "/" not in name),
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -115,7 +125,7 @@ def _on(broker: Broker, session: Session, streams: Mapping[str, Load]) -> None:
     """One round on one broker."""
     if "drains" in session.parts:
         for shape, stream in streams.items():
-            for contestant in session.contestants():
+            for contestant in session.contestants(FEW.get((broker.name, shape), ())):
                 if broker.name in contestant.brokers and shape in contestant.loads:
                     _drain(session, contestant, broker, stream)
     for part in ("live", "steady"):
@@ -188,16 +198,18 @@ def _told(*command: str) -> str:
 
 def main() -> int:
     """The command line; 1 when a row of our agent does not count."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: with all that was started
     asked = _arguments()
     form = QUICK if asked.quick or os.environ.get("BENCH") == "quick" else FULL
     whole = form is FULL and not (asked.broker or asked.load or asked.consumer or asked.part)
+    form = replace(form, rounds=asked.rounds or form.rounds, events=asked.events or form.events)
     file = asked.results or (LATEST if whole else CACHE / "partial.json")
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         session = Session(
             form,
             tuple(asked.broker or BROKERS),
             tuple(asked.load or form.loads),
-            tuple(asked.consumer or (c.name for c in CONTESTANTS)),
+            tuple(asked.consumer or form.consumers),
             tuple(asked.part or form.parts),
             Path(folder),
         )
@@ -222,6 +234,8 @@ def save(session: Session, file: Path) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="as BENCH=quick")
+    parser.add_argument("--rounds", type=int, help="not as many as the form has")
+    parser.add_argument("--events", type=int, help="of a drain")
     parser.add_argument("--broker", action="append", choices=BROKERS)
     parser.add_argument("--load", action="append", choices=SHAPES)
     parser.add_argument("--consumer", action="append", choices=[c.name for c in CONTESTANTS])

@@ -7,13 +7,14 @@ output buffer of the subscriber's connection, whose limit is lifted (Redis would
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import amqp
 
-from benchmarks.load import Message
+from benchmarks.load import Load, Message
 from benchmarks.meter import Meter, Quiet
 from benchmarks.wire import command, delivered_size, published, pushed_size
 from tests.servers.rabbitmq import RabbitMQ
@@ -22,6 +23,9 @@ from tests.servers.redis import Redis
 TAG = "bare"
 """The consumer tag by which the plain consumers are known to RabbitMQ."""
 
+DATABASE = 0
+"""Of Redis: its number is in the channels' names."""
+
 _CHUNK = 1 << 20  # bytes that are sent at once
 
 
@@ -29,16 +33,6 @@ class Venue(ABC):
     """One place on a broker: its `url`, and what can be asked of it."""
 
     url: str
-    counts_bytes: bool
-    """Whether what waits is told in bytes."""
-
-    @abstractmethod
-    def encoded(self, message: Message) -> bytes:
-        """What publishes `message`."""
-
-    @abstractmethod
-    def size(self, messages: Sequence[Message]) -> int:
-        """Bytes in which a plain consumer gets `messages`."""
 
     @abstractmethod
     def send(self, wire: bytes) -> None:
@@ -60,18 +54,42 @@ class Venue(ABC):
     def close(self) -> None:
         """Leave nothing behind."""
 
-    def publish(self, wires: Sequence[bytes]) -> None:
-        """Send all of `wires` as fast as the broker takes them, and see them taken in."""
-        wire = b"".join(wires)
+    def publish(self, wire: bytes) -> None:
+        """Send `wire` as fast as the broker takes it, and see it taken in."""
         for start in range(0, len(wire), _CHUNK):
             self.send(wire[start : start + _CHUNK])
         self.sync()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A load as it is published, and in how many bytes a plain consumer gets it."""
+
+    wire: bytes
+    size: int
 
 
 class Broker(ABC):
     """A broker of the benchmark's own. Entered, it runs."""
 
     name: str
+
+    def __init__(self) -> None:
+        self._encodings: dict[str, Encoded] = {}
+
+    def encoding(self, load: Load) -> Encoded:
+        """Those of `load`, the one load of its shape; made once."""
+        if load.shape not in self._encodings:
+            wire = b"".join(map(self.encoded, load.messages))
+            self._encodings[load.shape] = Encoded(wire, self._size(load.messages))
+        return self._encodings[load.shape]
+
+    @abstractmethod
+    def encoded(self, message: Message) -> bytes:
+        """What publishes `message`."""
+
+    @abstractmethod
+    def _size(self, messages: Sequence[Message]) -> int: ...
 
     @abstractmethod
     def venue(self) -> Venue:
@@ -103,7 +121,14 @@ class RabbitBroker(Broker):
     name = "rabbitmq"
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._server = RabbitMQ(folder)
+
+    def encoded(self, message: Message) -> bytes:
+        return published(message)
+
+    def _size(self, messages: Sequence[Message]) -> int:
+        return delivered_size(messages, TAG)
 
     @property
     def group(self) -> int:
@@ -121,26 +146,19 @@ class RabbitBroker(Broker):
 
 
 class _Vhost(Venue):
-    counts_bytes = False
-
     def __init__(self, server: RabbitMQ) -> None:
         self.url = server.fresh_url()
         self._server = server
         parts = urlsplit(self.url)
         self._name = parts.path[1:]
-        # No heartbeats: nothing is read while a backlog is published.
         self._link = amqp.Connection(f"127.0.0.1:{parts.port}", virtual_host=self._name)
         self._link.connect()
+        # py-amqp gives up after a second in which the broker reads nothing: its flow control.
+        self._link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
         self._channel = self._link.channel(1)
         self._channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
         self._channel.queue_declare("sync", auto_delete=False)
         self._probe: Any = None
-
-    def encoded(self, message: Message) -> bytes:
-        return published(message)
-
-    def size(self, messages: Sequence[Message]) -> int:
-        return delivered_size(messages, TAG)
 
     def send(self, wire: bytes) -> None:
         self._link.sock.sendall(wire)
@@ -171,12 +189,19 @@ class _Vhost(Venue):
 
 
 class RedisBroker(Broker):
-    """Redis; a venue is a database, whose number is in the channels' names."""
+    """Redis; a venue is its database 0, for nothing stays in it."""
 
     name = "redis"
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._server = Redis(folder)
+
+    def encoded(self, message: Message) -> bytes:
+        return command(message, DATABASE)
+
+    def _size(self, messages: Sequence[Message]) -> int:
+        return pushed_size(messages, DATABASE)
 
     @property
     def group(self) -> int:
@@ -196,20 +221,11 @@ class RedisBroker(Broker):
 
 
 class _Database(Venue):
-    counts_bytes = True
-
     def __init__(self, server: Redis) -> None:
-        self.url = server.fresh_url()
-        self._number = int(urlsplit(self.url).path[1:])
+        self.url = server.url
         self._client = _Resp(server.port)
         self._publisher = _Resp(server.port)
         self._publisher.tell("CLIENT REPLY OFF")
-
-    def encoded(self, message: Message) -> bytes:
-        return command(message, self._number)
-
-    def size(self, messages: Sequence[Message]) -> int:
-        return pushed_size(messages, self._number)
 
     def send(self, wire: bytes) -> None:
         self._publisher.socket.sendall(wire)

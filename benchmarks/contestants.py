@@ -57,7 +57,7 @@ class Stage:
     http_port: int
     folder: Path
     load: Load
-    size: int
+    size: int = 0
 
     @property
     def count(self) -> Path:
@@ -96,9 +96,9 @@ class Contestant:
 
     def child(self, stage: Stage) -> Child:
         """The process, not yet started."""
-        code = {"celery-statsd": REPOSITORY, "celery-exporter": CHECKOUT}
+        code = {"celery-statsd": str(REPOSITORY), "celery-exporter": CHECKOUT}
         env = {
-            "PYTHONPATH": str(Path(code.get(self.environment, RIVALS)).resolve()),
+            "PYTHONPATH": str(Path(code.get(self.environment) or RIVALS).resolve()),
             "BENCH_BROKER": stage.url,
             "BENCH_QUEUE": self.queue,
             "BENCH_COUNT": str(stage.count),

@@ -57,8 +57,8 @@ def drain(contestant: Contestant, broker: Broker, load: Load, folder: Path) -> F
         sink = stack.enter_context(Sink())
         venue = broker.venue()
         stack.callback(venue.close)
-        size = venue.size(load.messages)
-        stage = Stage(venue.url, sink, free_port(), folder, load, size)
+        encoded = broker.encoding(load)
+        stage = Stage(venue.url, sink, free_port(), folder, load, encoded.size)
         child = contestant.child(stage)
         stack.callback(child.kill)
         child.start(lambda: venue.listening(contestant.queue), START)
@@ -77,7 +77,7 @@ def _measured(
     meter, theirs = Meter([child.pid]), broker.meter()
     Quiet(meter).wait(START)
     os.killpg(child.pid, signal.SIGSTOP)
-    venue.publish([venue.encoded(message) for message in stage.load.messages])
+    venue.publish(broker.encoding(stage.load).wire)
     broker.calm()
     meter.begin_peak()
     datagrams, cpu, broker_cpu, began = stage.sink.datagrams, meter.cpu(), theirs.cpu(), _now()
@@ -86,6 +86,7 @@ def _measured(
     quiet.wait(LONGEST, lambda: not venue.waiting(contestant.queue))
     broker_cpu = theirs.cpu() - broker_cpu
     _let_flush(contestant, stage, _now())
+    Quiet(meter).wait(START)  # the counters are only the head of a flush
     events = stage.load.manifest.events
     return Figures(
         (meter.cpu() - cpu) * 1e6 / events,

@@ -1,12 +1,12 @@
 """At a pace: a consumer listens while events come as fast as they do in life.
 
-`live` is 40,000 events a second, each its own message, for 5 s: what is left behind at the end?
-`steady` is 2,000 a second in mixed messages for 20 s (two flushes of the agent): what does it cost,
-and how often does it wake? The publisher sends what is due each 10 ms.
+On RabbitMQ. `live` is 40,000 events a second, each its own message, for 5 s: what is left behind
+at the end? `steady` is 2,000 a second in mixed messages for 20 s (two flushes of the agent): what
+does it cost, and how often does it wake? The publisher sends what is due each 10 ms.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +36,15 @@ PACES: Mapping[str, Pace] = {
     "live": Pace("single", 40_000.0, 5.0),
     "steady": Pace("mixed", 2000.0, 20.0),
 }
-CONTESTANTS = ("celery-statsd", "celery-exporter", "flower", "naive", "eventreceiver")
+CONTESTANTS = ("celery-statsd", "celery-exporter", "flower", "eventreceiver")
+
+Step = tuple[float, bytes]
+"""What is to be sent, and when, in seconds from the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came of it. `events_per_s` is what the publisher reached; `left_percent` of all events
+    """What came of it. `events_per_s` is what the publisher reached; `left_percent` of all messages
     waited at the broker when the last was published."""
 
     cpu_percent: float
@@ -65,14 +68,14 @@ def keep_pace(contestant: Contestant, broker: Broker, stream: Load, folder: Path
         sink = stack.enter_context(Sink())
         venue = broker.venue()
         stack.callback(venue.close)
-        size = venue.size(stream.messages)
-        stage = Stage(venue.url, sink, free_port(), folder, stream, size)
+        stage = Stage(venue.url, sink, free_port(), folder, stream)
         child = contestant.child(stage)
         stack.callback(child.kill)
         child.start(lambda: venue.listening(contestant.queue), START)
         meter = Meter([child.pid])
         Quiet(meter).wait(START)
-        figures = _measured(contestant, venue, stage, meter)
+        steps = tuple(_steps(stream, broker))
+        figures = _measured(contestant, venue, stage, meter, steps)
         Quiet(meter).wait(LONGEST, lambda: not venue.waiting(contestant.queue))
         if contestant.mute:
             child.stop()
@@ -83,8 +86,9 @@ def keep_pace(contestant: Contestant, broker: Broker, stream: Load, folder: Path
         return figures
 
 
-def _measured(contestant: Contestant, venue: Venue, stage: Stage, meter: Meter) -> Figures:
-    steps = list(_steps(stage.load, venue))
+def _measured(
+    contestant: Contestant, venue: Venue, stage: Stage, meter: Meter, steps: Sequence[Step]
+) -> Figures:
     manifest = stage.load.manifest
     cpu, switches, datagrams = meter.cpu(), meter.switches(), stage.sink.datagrams
     began = time.monotonic()
@@ -94,7 +98,7 @@ def _measured(contestant: Contestant, venue: Venue, stage: Stage, meter: Meter) 
     venue.sync()
     took = time.monotonic() - began
     used = meter.cpu() - cpu
-    left = _left(contestant, venue, stage)
+    left = venue.waiting(contestant.queue) / manifest.messages
     return Figures(
         used * 100 / took,
         used * 1e6 / manifest.events,
@@ -106,20 +110,13 @@ def _measured(contestant: Contestant, venue: Venue, stage: Stage, meter: Meter) 
     )
 
 
-def _left(contestant: Contestant, venue: Venue, stage: Stage) -> float:
-    """The part of all messages that waits at the broker."""
-    whole = stage.size if venue.counts_bytes else stage.load.manifest.messages
-    return min(1.0, venue.waiting(contestant.queue) / whole)
-
-
-def _steps(stream: Load, venue: Venue) -> Iterator[tuple[float, bytes]]:
-    """What is to be sent when, in seconds from the beginning."""
+def _steps(stream: Load, broker: Broker) -> Iterator[Step]:
     held: list[Message] = []
     begin = stream.messages[0].at
     due = STEP
     for message in stream.messages:
         if message.at - begin >= due:
-            yield due, b"".join(map(venue.encoded, held))
+            yield due, b"".join(map(broker.encoded, held))
             held, due = [], due + STEP * ((message.at - begin - due) // STEP + 1)
         held.append(message)
-    yield due, b"".join(map(venue.encoded, held))
+    yield due, b"".join(map(broker.encoded, held))

@@ -5,23 +5,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.brokers import Broker
+from benchmarks.brokers import Broker, Venue
 from benchmarks.contestants import Contestant, Stage
 from benchmarks.drain import START
 from benchmarks.load import FREQ, Load, Manifest, heartbeats
 from benchmarks.meter import Meter, Quiet
 from benchmarks.sink import Sink
-from tests.servers.process import free_port, wait_until
+from tests.servers.process import Child, free_port, wait_until
 
-CONTESTANTS = ("celery-statsd", "celery-exporter", "flower", "naive", "eventreceiver")
+CONTESTANTS = ("celery-statsd", "celery-exporter", "flower")
 
-SECONDS = 20.0
-"""How long is looked at an idle consumer: two flushes of the agent."""
+SECONDS = 10.0
+"""How long is looked at an idle consumer: one flush of the agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`start_s` is from the start of the process to its consuming at a broker that is ready."""
+    """`start_s` is from the start of the process to its consuming at a broker that is ready: its
+    second start, for to make a durable queue is done once, and no cost of a start."""
 
     start_s: float
     start_cpu_s: float
@@ -36,9 +37,10 @@ def rest(contestant: Contestant, broker: Broker, folder: Path, seconds: float) -
         sink = stack.enter_context(Sink())
         venue = broker.venue()
         stack.callback(venue.close)
-        stage = Stage(venue.url, sink, free_port(), folder, Load("single", (), Manifest()), 0)
+        stage = Stage(venue.url, sink, free_port(), folder, Load("single", (), Manifest()))
         child = contestant.child(stage)
         stack.callback(child.kill)
+        _live_once(contestant, venue, child)
         began = time.monotonic()
         child.start(lambda: True)
         wait_until(lambda: venue.listening(contestant.queue), START, "it listens", poll=0.003)
@@ -49,7 +51,7 @@ def rest(contestant: Contestant, broker: Broker, folder: Path, seconds: float) -
         beats = heartbeats(time.time())
         cpu, switches, began = meter.cpu(), meter.switches(), time.monotonic()
         while (elapsed := time.monotonic() - began) < seconds:
-            venue.send(venue.encoded(next(beats)))
+            venue.send(broker.encoded(next(beats)))
             time.sleep(min(FREQ, seconds - elapsed))
         return Figures(
             took,
@@ -58,3 +60,9 @@ def rest(contestant: Contestant, broker: Broker, folder: Path, seconds: float) -
             (meter.cpu() - cpu) * 100 / elapsed,
             (meter.switches() - switches) / elapsed,
         )
+
+
+def _live_once(contestant: Contestant, venue: Venue, child: Child) -> None:
+    child.start(lambda: venue.listening(contestant.queue), START)
+    child.stop()
+    wait_until(lambda: not venue.listening(contestant.queue), START, "it has gone")
