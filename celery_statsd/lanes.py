@@ -22,7 +22,9 @@ from celery_statsd.rules.base import Rule
 from celery_statsd.rules.task import LONGEST
 from celery_statsd.task import Stage
 
-MOMENTS = (Moment.SENT, Moment.RECEIVED, Moment.STARTED, Moment.SUCCEEDED, Moment.FAILED)
+MOMENTS = (
+    Moment.SENT, Moment.RECEIVED, Moment.STARTED, Moment.SUCCEEDED, Moment.FAILED, Moment.RETRIED,
+)  # fmt: skip
 """What can become known of a usual task."""
 
 TIMERS = tuple(
@@ -63,7 +65,7 @@ class Lane:
 
     __slots__ = (
         "errors", "failed", "folded", "handed_reserved", "handed_running", "life", "name",
-        "queue", "received", "sent", "started", "succeeded", "times", "waiting",
+        "queue", "received", "retried", "sent", "started", "succeeded", "times", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, life: Life | None, queue: str | None) -> None:
@@ -71,6 +73,7 @@ class Lane:
         self.life = life
         self.queue = queue
         self.sent = self.received = self.started = self.succeeded = self.failed = 0
+        self.retried = 0
         self.waiting = self.handed_reserved = self.handed_running = 0
         self.folded = (0,) * len(MOMENTS)
         self.times: tuple[list[float], ...] = tuple([] for _ in TIMERS)
@@ -84,7 +87,8 @@ class Lane:
     @property
     def running(self) -> int:
         """Usual tasks that run."""
-        return self.started - self.succeeded - self.failed - self.handed_running
+        ended = self.succeeded + self.failed + self.retried
+        return self.started - ended - self.handed_running
 
     @property
     def hostname(self) -> str | None:

@@ -57,7 +57,7 @@ class Doubles:
 
     def __init__(self, horizon: int = HORIZON) -> None:
         self._horizon = horizon
-        self._senders: dict[str, int] = {}
+        self._senders: dict[tuple[str, int | None], int] = {}
         self._young: set[int] = set()
         self._old: set[int] = set()
 
@@ -69,15 +69,13 @@ class Doubles:
         """Know what `dump` gave."""
         self._young, self._old = map(set, state)
 
-    def seen(self, hostname: str, pid: int | None, clock: int | None, timestamp: float) -> bool:
+    def seen(self, sender: int, clock: int | None, timestamp: float) -> bool:
         """Whether the event of that sender, clock and time was seen before; from now on it was.
 
         It is known by 64 bits. Hashes of numbers are the same in every process (those of texts
         and of None are not).
         """
-        sender = self._senders.get(hostname) or self._introduced(hostname)
-        pid = -1 if pid is None else pid
-        identity = hash((sender, pid, -1 if clock is None else clock, timestamp))
+        identity = hash((sender, -1 if clock is None else clock, timestamp))
         young = self._young
         if identity in young or identity in self._old:
             return True
@@ -86,9 +84,12 @@ class Doubles:
             self._old, self._young = young, set()
         return False
 
-    def _introduced(self, hostname: str) -> int:
-        """The number of a sender."""
-        if len(self._senders) >= MOST_SENDERS:
-            self._senders.clear()
-        number = self._senders[hostname] = zlib.crc32(hostname.encode())
+    def sender(self, hostname: str, pid: int | None) -> int:
+        """The number of a process."""
+        number = self._senders.get((hostname, pid))
+        if number is None:
+            if len(self._senders) >= MOST_SENDERS:
+                self._senders.clear()
+            number = hash((zlib.crc32(hostname.encode()), -1 if pid is None else pid))
+            self._senders[hostname, pid] = number
         return number

@@ -1,7 +1,8 @@
 """The usual passage of a task: sent, received, started and ended, once each, by one worker.
 
-Nine tasks in ten are no more than that, in this order or nearly so. Each is one small object here,
-and an event of it is a look-up and a number in its lane. Whatever is unusual (another sending or
+Nearly all tasks are no more than that, in this order or nearly so, or a few times that when they
+are retried. Each attempt is one small object here, and an event of it is a look-up and a number in
+its lane. Whatever is unusual (another sending or
 receipt, another order, any other end, an end that nobody tells) is handed over to the tracker,
 which knows all the laws, as the task it would be there. So the tracker decides wherever there is
 something to decide, and the totals are the same as if it had seen every event.
@@ -15,7 +16,16 @@ import msgspec
 
 from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, to_be_judged
-from celery_statsd.events import Failed, Moment, Received, Sent, Started, Succeeded, epoch
+from celery_statsd.events import (
+    Failed,
+    Moment,
+    Received,
+    Retried,
+    Sent,
+    Started,
+    Succeeded,
+    epoch,
+)
 from celery_statsd.lanes import Lane, Lanes, speakers
 from celery_statsd.queues import OVERTAKEN
 from celery_statsd.roster import Index, Life
@@ -31,15 +41,18 @@ _AT_TRACED_START = speakers(Moment.STARTED, _RUNNING | _TRACED)
 _AT_LATE_TRACE = speakers(Moment.TRACED, _RUNNING | _TRACED)
 _AT_SUCCESS = speakers(Moment.SUCCEEDED, _RUNNING | Moment.SUCCEEDED.bit)
 _AT_FAILURE = speakers(Moment.FAILED, _RUNNING | Moment.FAILED.bit)
+_AT_RETRY = speakers(Moment.RETRIED, _RUNNING | Moment.RETRIED.bit)
 
 
 class Passage(msgspec.Struct, gc=False):
-    """One usual task; what the rules ask of an attempt, they may ask of it.
+    """One attempt of a usual task; what the rules ask of an attempt, they may ask of it.
 
     `sender` is the host it was sent from, `sent` the sender's time, None while that is unknown;
     `planned` and `eta` are the ETAs that the sending and the receipt tell. All times but `sent` are
     the worker's clock, but `arrived`, when we heard of its receipt; `apart` is in seconds: what
-    the worker's clock stands off the sender's. `outcome` is None while it goes on.
+    the worker's clock stands off the sender's. `outcome` is None while it goes on. The next attempt
+    is sent, and received as a rule, before it is told that this one asked for it: until then it is
+    what is `following`.
     """
 
     lane: Lane
@@ -53,7 +66,19 @@ class Passage(msgspec.Struct, gc=False):
     runtime: float | None = None
     arrived: float = 0.0
     apart: float = 0.0
+    retries: int = 0
     outcome: Moment | None = None
+    following: "Passage | None" = None
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.lane.name
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has started, and not ended."""
+        return self.started is not None and self.outcome is None
 
 
 class Passages:
@@ -83,23 +108,30 @@ class Passages:
 
     def sent(self, event: Sent, host: str, owned: bool) -> bool:
         """A task was published, from `host`; `owned`: it is counted here."""
-        uuid, name = event.uuid, event.name
-        if event.retries or event.expires or name is None or self._is_another(uuid, name):
+        uuid, name, retries = event.uuid, event.name, event.retries or 0
+        known = self._held.get(uuid) or self._past.get(uuid) or self._long_past.get(uuid)
+        late = known is not None and known.sent is None and known.retries == retries
+        if not (late or self._is_next(uuid, known, retries)) or event.expires or name is None:
+            self.hand_over(uuid)
+            return False
+        if known is not None and known.lane.name != name:
             self.hand_over(uuid)
             return False
         lane = self._lanes.of(name, None, label(event.queue))
         lane.sent += owned
         planned = epoch(event.eta) if event.eta else None
-        known = self._held.get(uuid) or self._past.get(uuid) or self._long_past.get(uuid)
-        if known is not None:
+        if late and known is not None:
             self._trace(known, lane, host, event.timestamp, planned)
             return True
-        passage = Passage(lane, host, event.timestamp, planned)
-        if self._whole:
-            lane.waiting += 1
-            self._waiting[uuid] = passage
-        else:
+        passage = Passage(lane, host, event.timestamp, planned, retries=retries)
+        if not self._whole and known is None:
             self._shelve(uuid, passage)
+            return True
+        lane.waiting += self._whole
+        if known is not None and known.runs:
+            known.following = passage
+        else:
+            self._waiting[uuid] = passage
         return True
 
     def received(self, event: Received, life: Life, now: float) -> bool:
@@ -109,16 +141,18 @@ class Passages:
         if passage is None:
             return self._received_first(event, life, now)
         lane = passage.lane
-        if event.retries or event.name != lane.name:
+        if (event.retries or 0) != passage.retries or event.name != lane.name:
             self.hand_over(uuid)
             return False
         del self._waiting[uuid]
-        lane.waiting -= 1
-        self._take(uuid, passage, event, life, now)
+        lane.waiting -= self._whole
+        self._take(passage, event, life, now)
+        self._held[uuid] = passage
         return True
 
     def started(self, event: Started, life: Life, _: float) -> bool:
         """A pool process has accepted a task."""
+        life.note_start(event.timestamp)
         passage = self._held.get(event.uuid)
         if passage is None or passage.started is not None or passage.lane.life is not life:
             self.hand_over(event.uuid)
@@ -157,14 +191,32 @@ class Passages:
         self._end(event.uuid, passage, event.timestamp, Moment.FAILED, _AT_FAILURE)
         return True
 
+    def retried(self, event: Retried, life: Life, _: float) -> bool:
+        """An attempt has asked for another one."""
+        uuid = event.uuid
+        passage = self._held.get(uuid)
+        if passage is None or passage.started is None or passage.lane.life is not life:
+            self.hand_over(uuid)
+            return False
+        passage.lane.retried += 1
+        following, passage.following = passage.following, None
+        self._end(uuid, passage, event.timestamp, Moment.RETRIED, _AT_RETRY)
+        if following is not None:
+            shelf = self._waiting if following.received is None else self._held
+            shelf[uuid] = following
+        return True
+
     def hand_over(self, uuid: str) -> None:
         """Let the tracker go on with a task, if it is a usual one so far."""
-        for shelf in (self._held, self._waiting, self._past, self._long_past):
+        found = []
+        for shelf in (self._long_past, self._past, self._held, self._waiting):
             passage = shelf.pop(uuid, None)
-            if passage is not None:
+            while passage is not None:
                 self._leave(passage)
-                self._tracker.adopt(self._task(uuid, passage))
-                return
+                found.append(passage)
+                passage = passage.following
+        if found:
+            self._tracker.adopt(self._task(uuid, found))
 
     def settle(self, room: int) -> None:
         """Hand over whatever the tracker may have something to conclude of, and the oldest when
@@ -193,36 +245,50 @@ class Passages:
                 if name == "held":
                     _resume(shelf[uuid])
 
-    def _is_another(self, uuid: str, name: str) -> bool:
-        """Whether a sending of `uuid` is not the first and only one of a usual task."""
-        if uuid in self._waiting or self._tracker.knows(uuid):
-            return True
-        known = self._held.get(uuid) or self._past.get(uuid) or self._long_past.get(uuid)
-        return known is not None and (known.sent is not None or known.lane.name != name)
+    def _is_next(self, uuid: str, known: Passage | None, retries: int) -> bool:
+        """Whether an attempt of so many `retries` is the next one of a usual task, of which
+        `known` is the last one that was received."""
+        if uuid in self._waiting:
+            return False
+        if known is None:
+            return retries == 0 and not self._tracker.knows(uuid)
+        if known.following is not None or known.retries != retries - 1:
+            return False
+        return known.runs or known.outcome is Moment.RETRIED
 
     def _received_first(self, event: Received, life: Life, now: float) -> bool:
-        """A receipt whose sending is not known, or known not to wait."""
-        uuid, name = event.uuid, event.name
-        shelf = self._past if uuid in self._past else self._long_past
-        passage = shelf.get(uuid)
-        usual = passage is None or (passage.received is None and passage.lane.name == name)
-        if not usual or event.retries or not name or uuid in self._held:
+        """A receipt of what does not wait: its sending is not known, or is what is following."""
+        uuid, name, retries = event.uuid, event.name, event.retries or 0
+        known = self._held.get(uuid) or self._past.get(uuid) or self._long_past.get(uuid)
+        passage = known.following if known is not None else None
+        if known is not None and known.received is None:  # it was sent where nobody waits
+            passage, known = known, None
+            self._past.pop(uuid, None) or self._long_past.pop(uuid, None)
+        if passage is not None:
+            usual = passage.received is None and passage.retries == retries
+        else:
+            usual = self._is_next(uuid, known, retries)
+        if not usual or not name or name != (passage or known or event).name:
             self.hand_over(uuid)
             return False
-        if passage is not None:
-            del shelf[uuid]
-        elif self._tracker.knows(uuid):
-            return False
+        if passage is None:
+            passage = Passage(self._lanes.of(name, life, None), retries=retries)
+        elif known is not None:
+            passage.lane.waiting -= self._whole
+        self._take(passage, event, life, now)
+        if known is not None and known.runs:
+            known.following = passage
         else:
-            passage = Passage(self._lanes.of(name, life, None))
-        self._take(uuid, passage, event, life, now)
+            self._held[uuid] = passage
         return True
 
-    def _take(self, uuid: str, passage: Passage, event: Received, life: Life, now: float) -> None:
+    def _take(self, passage: Passage, event: Received, life: Life, now: float) -> None:
         """`life` has received it."""
-        lane = passage.lane
-        if passage.sent is not None:
-            self._deliver(lane.queue, passage.sent)
+        lane, sent = passage.lane, passage.sent
+        if sent is not None:
+            queue = lane.queue or ""
+            if sent > self._delivered.get(queue, 0.0):
+                self._delivered[queue] = sent
             passage.apart = self._clocks.apart(life.host, passage.sender)
             lane = passage.lane = self._lanes.of(lane.name, life, lane.queue)
         lane.received += 1
@@ -231,7 +297,6 @@ class Passages:
         passage.arrived = now
         if event.eta:
             passage.eta = epoch(event.eta)
-        self._held[uuid] = passage
 
     def _trace(
         self, passage: Passage, origin: Lane, host: str, sent: float, planned: float | None
@@ -241,7 +306,8 @@ class Passages:
         assert old.life is not None
         passage.sender, passage.sent, passage.planned = host, sent, planned
         passage.apart = self._clocks.apart(old.life.host, host)
-        self._deliver(origin.queue, sent)
+        queue = origin.queue or ""
+        self._delivered[queue] = max(self._delivered.get(queue, 0.0), sent)
         lane = passage.lane = self._lanes.of(old.name, old.life, origin.queue)
         if passage.outcome is None:
             _move(passage, old, lane)
@@ -250,10 +316,6 @@ class Passages:
                 seconds = value(passage)
                 if seconds is not None:
                     lane.times[place].append(seconds)
-
-    def _deliver(self, queue: str | None, sent: float) -> None:
-        if queue is not None and sent > self._delivered.get(queue, 0.0):
-            self._delivered[queue] = sent
 
     def _end(
         self, uuid: str, passage: Passage, ended: float, outcome: Moment, speaking: Any
@@ -327,24 +389,25 @@ class Passages:
             for uuid in oldest:
                 self.hand_over(uuid)
 
-    def _task(self, uuid: str, passage: Passage) -> Task:
-        """A passage as the tracker would have it."""
-        task, lane = Task(uuid), passage.lane
-        if passage.sent is not None:
-            taken = lane.life is not None or not self._whole
-            sending = Sending.of(task, lane.name, lane.queue or "unknown", passage, taken)
-            task.sendings.append(sending)
-        if lane.life is not None:
-            attempt = Attempt.of(task, lane.life, lane.name, passage)
-            attempt.sending = next(iter(task.sendings), None)
-            task.attempts.append(attempt)
+    def _task(self, uuid: str, passages: Sequence[Passage]) -> Task:
+        """A task as the tracker would have it."""
+        task = Task(uuid)
+        for passage in passages:
+            lane, sending = passage.lane, None
+            if passage.sent is not None:
+                taken = lane.life is not None or not self._whole
+                sending = Sending.of(task, lane.queue or "unknown", passage, taken)
+                task.sendings.append(sending)
+            if lane.life is not None:
+                task.attempts.append(Attempt.of(task, lane.life, passage, sending))
         return task
 
     def _restored(self, plain: Sequence[Any], lives: Sequence[Life]) -> Passage:
-        name, life, queue, outcome, *rest = plain
+        name, life, queue, outcome, following, *rest = plain
         lane = self._lanes.remembered(name, None if life is None else lives[life], queue)
         passage = Passage(lane, *rest)
         passage.outcome = None if outcome is None else Moment(outcome)
+        passage.following = None if following is None else self._restored(following, lives)
         return passage
 
 
@@ -353,22 +416,24 @@ _SHELVES = ("waiting", "held", "past", "long_past")
 
 def _plain(passage: Passage, index: Index) -> Iterator[Any]:
     """The fields of a passage as plain values, in the order of `_restored`."""
-    lane, *rest, outcome = msgspec.structs.astuple(passage)
+    lane, *rest, outcome, following = msgspec.structs.astuple(passage)
     yield lane.name
     yield None if lane.life is None else index.of(lane.life)
     yield lane.queue
     yield None if outcome is None else outcome.value
+    yield None if following is None else list(_plain(following, index))
     yield from rest
 
 
 def _resume(passage: Passage) -> None:
     """Let its worker hold it again; the lanes know of it."""
     life = passage.lane.life
-    assert life is not None
-    if passage.started is None:
+    if life is not None and passage.started is None:
         life.reserved += 1
-    else:
+    elif life is not None:
         life.running += 1
+    if passage.following is not None:
+        _resume(passage.following)
 
 
 def _move(passage: Passage, old: Lane, new: Lane) -> None:

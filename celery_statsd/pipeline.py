@@ -7,7 +7,7 @@ All times are epoch seconds.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -16,14 +16,17 @@ from celery_statsd.clocks import host_of
 from celery_statsd.events import (
     OUTCOMES,
     Change,
+    Event,
     Failed,
     Known,
     Moment,
     Received,
+    Retried,
     Sent,
     Started,
     Succeeded,
     TaskEvent,
+    WorkerEvent,
     decode,
 )
 from celery_statsd.lanes import Lanes
@@ -105,6 +108,7 @@ class Pipeline:
             Started: self._passages.started,
             Succeeded: self._passages.succeeded,
             Failed: self._passages.failed,
+            Retried: self._passages.retried,
         }
         self._max_attempts = max_attempts
         self._lags: list[float] = []
@@ -166,13 +170,8 @@ class Pipeline:
         if decoded.bad or decoded.custom:
             ledger.bad.update(decoded.bad)
             ledger.dropped["custom"] += decoded.custom
-        seen = self._doubles.seen
-        for event in decoded.events:
-            if seen(event.hostname, event.pid, event.clock, event.timestamp):
-                ledger.doubled += 1
-            else:
-                self._take(event, now)
         if decoded.events:
+            self._take(decoded.events, now)
             self._lags.append(now - decoded.events[-1].timestamp)
             self._unfolded += len(decoded.events)
             if self._unfolded > MOST_UNFOLDED:
@@ -265,23 +264,39 @@ class Pipeline:
         entered = sum(list(terms.values())[:3])
         return {**terms, "difference": 2 * entered - sum(terms.values())}
 
-    def _take(self, event: Known, now: float) -> None:
-        """One event that was not seen before."""
-        kind = type(event)
-        if isinstance(event, Sent):
-            self._take_sending(event, now)
-        elif isinstance(event, TaskEvent):
-            life = self._roster.booked(event, now) or self._heard(event, now)
-            if kind is Started:
-                life.note_start(event.timestamp)
-            usual = self._usual.get(kind)
-            if usual is not None and usual(event, life, now):
-                self.ledger.counted += 1
+    def _take(self, events: Sequence[Known], now: float) -> None:
+        """What one message held: its events are of one process, as a rule."""
+        seen, usual_ways, ledger = self._doubles.seen, self._usual, self.ledger
+        hostname, pid, sender = "", None, 0
+        life: Life | None = None
+        for event in events:
+            if event.pid != pid or event.hostname != hostname:
+                hostname, pid, life = event.hostname, event.pid, None
+                sender = self._doubles.sender(hostname, pid)
+            if seen(sender, event.clock, event.timestamp):
+                ledger.doubled += 1
+                continue
+            usual = usual_ways.get(type(event))
+            if usual is None:
+                self._take_other(event, now)
+                life = None
+                continue
+            if life is None:
+                life = self._life_of(event, now)
+            if usual(event, life, now):
+                ledger.counted += 1
             else:
                 self._take_unusual(event, life, now)
-        else:
+
+    def _take_other(self, event: Known, now: float) -> None:
+        """What no worker says of a usual task."""
+        if isinstance(event, Sent):
+            self._take_sending(event, now)
+        elif isinstance(event, WorkerEvent):
             self.ledger.counted += 1
             self._measure(self._roster.observe(event, now))
+        elif isinstance(event, TaskEvent):
+            self._take_unusual(event, self._life_of(event, now), now)
 
     def _take_sending(self, event: Sent, now: float) -> None:
         host = host_of(event.hostname)
@@ -294,7 +309,10 @@ class Pipeline:
         if not self._passages.sent(event, host, owned):
             self._measure(self._tracker.sent(event))
 
-    def _heard(self, event: TaskEvent, now: float) -> Life:
+    def _life_of(self, event: Event, now: float) -> Life:
+        booked = self._roster.booked(event, now)
+        if booked is not None:
+            return booked
         life, told = self._roster.life(event, now)
         self._measure(told)
         return life

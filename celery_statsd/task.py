@@ -100,10 +100,11 @@ class Sending:
         self.stage: Stage | None = None
 
     @classmethod
-    def of(cls, task: "Task", name: str, queue: str, passage: Any, taken: bool) -> Self:
+    def of(cls, task: "Task", queue: str, passage: Any, taken: bool) -> Self:
         """The sending of a task that was a usual one so far."""
         sending = cls.__new__(cls)
-        sending.task, sending.name, sending.queue, sending.retries = task, name, queue, 0
+        sending.task, sending.queue = task, queue
+        sending.name, sending.retries = passage.name, passage.retries
         sending.sent, sending.host, sending.eta = passage.sent, passage.sender, passage.planned
         sending.expires, sending.stage, sending.taken = None, None, taken
         return sending
@@ -173,10 +174,10 @@ class Attempt:
         return not self.known & moment.bit
 
     @classmethod
-    def of(cls, task: "Task", life: Life, name: str, passage: Any) -> Self:
+    def of(cls, task: "Task", life: Life, passage: Any, sending: Sending | None) -> Self:
         """The attempt of a task that was a usual one so far: all that is known of it is told."""
         attempt = cls(task, life, passage.arrived)
-        attempt.name, attempt.retries = name, 0
+        attempt.name, attempt.retries, attempt.sending = passage.name, passage.retries, sending
         attempt.known = Moment.RECEIVED.bit
         for field in ("eta", "received", "started", "ended", "runtime", "apart"):
             setattr(attempt, field, getattr(passage, field))
