@@ -101,7 +101,7 @@ class Pipeline:
         self._roster = Roster(worker_silence, max_workers)
         clocks = self._roster.clocks
         self._tracker = Tracker(clocks, max_attempts, lost_after, unreported_after, scope)
-        self._lanes = Lanes()
+        self._lanes = Lanes(self._tracker.queues)
         self._passages = Passages(self._tracker, self._lanes, clocks, scope, unreported_after)
         self._usual: dict[type, Callable[[Any, Life, float], bool]] = {
             Received: self._passages.received,
@@ -189,8 +189,7 @@ class Pipeline:
     def tick(self, now: float) -> None:
         """Let time pass: what it alone tells is told."""
         self._measure(self._roster.tick(now))
-        self._passages.settle(self._max_attempts)
-        self._measure(self._tracker.settle(now, elsewhere=len(self._passages)))
+        self._settle(now)
 
     def note(self, family: str, entity: str, metric: str, value: float) -> None:
         """Take a number from outside the stream of events: a counter's growth, a gauge's value,
@@ -211,8 +210,7 @@ class Pipeline:
 
     def settle(self, now: float) -> None:
         """Nothing more will come: conclude at once what else would be waited for."""
-        self._passages.settle(self._max_attempts)
-        self._measure(self._tracker.settle(now, at_once=True, elsewhere=len(self._passages)))
+        self._settle(now, at_once=True)
 
     def flush(self, now: float, last: bool = False) -> Batch:
         """All since the last flush. `last`: the farewell, after which nothing more is said, so
@@ -316,6 +314,12 @@ class Pipeline:
         life, told = self._roster.life(event, now)
         self._measure(told)
         return life
+
+    def _settle(self, now: float, at_once: bool = False) -> None:
+        """Conclude what nobody tells; of the usual tasks the tracker does, if anybody."""
+        self._measure(self._tracker.admit(now, at_once))
+        self._passages.settle(self._max_attempts)
+        self._measure(self._tracker.settle(now, at_once, elsewhere=self._passages.size))
 
     def _take_unusual(self, event: TaskEvent, life: Life, now: float) -> None:
         self._passages.hand_over(event.uuid)

@@ -163,6 +163,15 @@ class Tracker:
         self._keep(task)
         return changes
 
+    def admit(self, now: float, at_once: bool = False) -> list[Change]:
+        """Count in what has waited for its receipt for long enough; the first part of `settle`."""
+        changes: list[Change] = []
+        for attempt in list(self._provisional):
+            received = attempt.known & RECEIPT
+            if received or at_once or now - attempt.arrived >= PROVISIONAL:
+                changes += self._admit(attempt)
+        return changes
+
     @property
     def size(self) -> int:
         """How much of the ceiling is used."""
@@ -174,7 +183,7 @@ class Tracker:
         `at_once`: also what may still be told, for this is the last look. So many attempts are
         remembered `elsewhere`, of those the ceiling allows.
         """
-        changes = self._settle_receipts(now, at_once)
+        changes = self.admit(now, at_once)
         for sending in self.queues.expired(now):
             changes.append(self._give_up(sending, Moment.EXPIRED))
         for sending in self.queues.overtaken():
@@ -302,14 +311,6 @@ class Tracker:
         self._keep(sending.task)
         return self._count(moment, sending)
 
-    def _settle_receipts(self, now: float, at_once: bool) -> list[Change]:
-        changes: list[Change] = []
-        for attempt in list(self._provisional):
-            received = attempt.known & RECEIPT
-            if received or at_once or now - attempt.arrived >= PROVISIONAL:
-                changes += self._admit(attempt)
-        return changes
-
     def _admit(self, attempt: Attempt) -> list[Change]:
         """Count `attempt` in, as one that was never received unless it was."""
         self._provisional.pop(attempt, None)
@@ -328,7 +329,8 @@ class Tracker:
 
     def _conclude(self, attempt: Attempt, moment: Moment) -> list[Change]:
         sending = attempt.sending
-        if moment is Moment.RETURNED and sending and not attempt.received_again:
+        back = moment is Moment.RETURNED and self._scope.whole and not attempt.received_again
+        if back and sending:
             sending.taken = False
             self._queue(sending)
         attempt.known |= moment.bit

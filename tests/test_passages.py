@@ -71,7 +71,7 @@ class Pair:
     def do(self, deed: Deed) -> None:
         """One deed; at a flush all that they say is the same, and nothing is missing."""
         if deed.word == "reborn":
-            self.both = [self._reborn(old, make) for old, make in zip(self.both, self._made)]
+            self.both = [self._reborn(old, make) for old, make in zip(self.both, self._made, strict=True)]
         elif deed.word == "feed":
             for pipeline in self.both:
                 pipeline.feed(deed.body, deed.now)
