@@ -60,6 +60,13 @@ class Passage(msgspec.Struct, gc=False):
         }
         return Moment.RECEIVED.bit | sum(moment.bit for moment, so in told.items() if moment and so)
 
+    @property
+    def age(self) -> float:
+        """When its task was sent first or, where that is unknown, when we heard of it."""
+        *_, first = attempts = list(self.attempts())
+        sent = [passage.sent for passage in attempts if passage.sent is not None]
+        return min(sent, default=first.arrived)
+
     def attempts(self) -> Iterator["Passage"]:
         """This attempt and those before it, the newest first."""
         passage: Passage | None = self

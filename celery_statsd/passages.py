@@ -11,11 +11,13 @@ Laws:
    leads to those before it. The attempt before the newest may still run; all others are over.
 2. Each attempt was sent and received by other `retries` than the others, one more each time.
 3. Memory: `size` is what the open ones take of the ceiling; of those that are over as many are
-   remembered as the tracker would. Past the ceiling the tracker's go before the usual ones.
+   remembered as the tracker would. Past the ceiling those that were sent first are forgotten,
+   here and there.
 """
 
+import heapq
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from math import inf
 from typing import Any
 
@@ -23,6 +25,7 @@ from celery_statsd import passage as attempts
 from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, to_be_judged
 from celery_statsd.events import (
+    Change,
     Failed,
     Moment,
     Received,
@@ -41,6 +44,9 @@ from celery_statsd.tracker import LONGEST_MEMORY, Tracker
 
 MOST_RETRIES = 10
 """Retries of a usual task; one of more is the tracker's."""
+
+OUT_OF_ORDER = 1000
+"""Tasks of which a later one may be heard before an earlier one."""
 
 _RESERVED = Moment.RECEIVED.bit
 _RUNNING = _RESERVED | Moment.STARTED.bit
@@ -90,6 +96,8 @@ class Passages:
         newest = self._newest(uuid)
         late = newest is not None and newest.sent is None and newest.retries == retries
         usual = late or self._is_next(uuid, newest, retries)
+        if newest is not None and newest.sent is None and not late:
+            usual = False  # of each attempt the sending is known, or that of none
         if not usual or event.expires or name != (newest or event).name or name is None:
             self.hand_over(uuid)
             return False
@@ -200,17 +208,28 @@ class Passages:
                 self._leave(passage)
             self._tracker.adopt(retold(uuid, newest, self._whole))
 
-    def settle(self, room: int) -> None:
-        """Hand over whatever the tracker may have something to conclude of, and the oldest when
-        there are more than `room`."""
+    def settle(self) -> None:
+        """Hand over whatever the tracker may have something to conclude of."""
         suspects = {life for life in self._lanes.lives() if doubtful(life)}
         if suspects:
             self._hand_over_the_doubtful(suspects)
         overtaken = self._lanes.overtaken()
         if overtaken:
             self._hand_over_the_overtaken(overtaken)
-        while self.size > room:
-            self.hand_over(next(iter(self._open)))
+
+    def thin_out(self, ceiling: int) -> list[Change]:
+        """Let the tracker forget the oldest tasks, usual or not, when together they take more than
+        `ceiling`."""
+        changes: list[Change] = []
+        excess = self.size + self._tracker.size - ceiling
+        if excess > 0:
+            first = islice(self._open.items(), excess + OUT_OF_ORDER)
+            mine = [(newest.age, uuid) for uuid, newest in first]
+            for _, uuid in heapq.nsmallest(excess, [*mine, *self._tracker.oldest(excess)]):
+                if self.size + self._tracker.size > ceiling:
+                    self.hand_over(uuid)
+                    changes += self._tracker.forget(uuid)
+        return changes
 
     def dump(self, index: Index) -> dict[str, Any]:
         """Itself as plain values; lives by their number."""

@@ -318,8 +318,9 @@ class Pipeline:
     def _settle(self, now: float, at_once: bool = False) -> None:
         """Conclude what nobody tells; of the usual tasks the tracker does, if anybody."""
         self._measure(self._tracker.admit(now, at_once))
-        self._passages.settle(self._max_attempts)
-        self._measure(self._tracker.settle(now, at_once, elsewhere=self._passages.size))
+        self._passages.settle()
+        self._measure(self._tracker.settle(now, at_once, bounded=False))
+        self._measure(self._passages.thin_out(self._max_attempts))
 
     def _take_unusual(self, event: TaskEvent, life: Life, now: float) -> None:
         self._passages.hand_over(event.uuid)

@@ -17,11 +17,12 @@ Laws:
    time), UNREPORTED (its worker lives and shows that it does not run it). Of sendings: EXPIRED (no
    worker received it in its time), UNSEEN (others of its queue, sent later, were received long
    ago: its task sends no events, or they were lost); neither is part of the balance.
-6. Memory is bounded by `ceiling` attempts (a task without any counts as one). The oldest task is
-   forgotten first, and counted: its attempts end as UNREPORTED, and are FOUND again should they
+6. Memory is bounded by `ceiling` attempts (a task without any counts as one). The task that was
+   sent first is forgotten first, and counted: its attempts end as UNREPORTED, and are FOUND again should they
    still speak. So are the oldest of one task, when it has more than MOST_OPEN of them open.
 """
 
+import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -177,11 +178,11 @@ class Tracker:
         """How much of the ceiling is used."""
         return self._size
 
-    def settle(self, now: float, at_once: bool = False, elsewhere: int = 0) -> list[Change]:
+    def settle(self, now: float, at_once: bool = False, bounded: bool = True) -> list[Change]:
         """Conclude what nobody will tell any more, as of `now` (epoch seconds).
 
-        `at_once`: also what may still be told, for this is the last look. So many attempts are
-        remembered `elsewhere`, of those the ceiling allows.
+        `at_once`: also what may still be told, for this is the last look. `bounded`: forget what
+        is past the ceiling, too.
         """
         changes = self.admit(now, at_once)
         for sending in self.queues.expired(now):
@@ -194,13 +195,26 @@ class Tracker:
                 over = endings(life, held, now, self._lost_after, self._unreported_after)
                 for attempt, moment in over:
                     changes += self._conclude(attempt, moment)
-        room = self._ceiling - elsewhere
-        if self._size > room:
-            changes += self._forget_oldest(room)
+        if bounded and self._size > self._ceiling:
+            for _, uuid in self.oldest(self._size - self._ceiling):
+                changes += self.forget(uuid) if self._size > self._ceiling else []
         if len(self.in_flight) > self._most_names:
             self.in_flight = +self.in_flight
             self._most_names = max(MOST_NAMES * len(Stage), 2 * len(self.in_flight))
         return changes
+
+    def oldest(self, number: int) -> list[tuple[float, str]]:
+        """Those of its living tasks that were sent first: when, and their uuid."""
+        return heapq.nsmallest(number, ((task.age, uuid) for uuid, task in self._live.items()))
+
+    def forget(self, uuid: str) -> list[Change]:
+        """Forget a task: nobody asks any more what becomes of it."""
+        task = self._live.pop(uuid)
+        self._book(task, 0)
+        self.forgotten += 1
+        for sending in task.sendings:
+            self._take_off(sending)
+        return [change for attempt in task.attempts for change in self._abandon(attempt)]
 
     def _resume(self, task: Task) -> None:
         """Count a loaded task where it stands."""
@@ -336,21 +350,6 @@ class Tracker:
         attempt.known |= moment.bit
         changes = self._tell(attempt)
         self._keep(attempt.task)
-        return changes
-
-    def _forget_oldest(self, room: int) -> list[Change]:
-        """Forget tasks until there is room for the rest."""
-        changes: list[Change] = []
-        for task in list(self._live.values()):
-            if self._size <= room:
-                break
-            del self._live[task.uuid]
-            self._book(task, 0)
-            self.forgotten += 1
-            for sending in task.sendings:
-                self._take_off(sending)
-            for attempt in task.attempts:
-                changes += self._abandon(attempt)
         return changes
 
     def _thin_out(self, task: Task) -> list[Change]:
