@@ -39,23 +39,24 @@ def doubtful(life: Life) -> bool:
 def to_be_judged(
     life: Life,
     held: list[tuple[str, Any]],
-    first_start: float | None,
+    starts: list[float],
     unreported_after: float,
 ) -> Iterator[str]:
     """Those of the usual tasks held by `life` (by uuid, with an attempt's times) of which `endings`
-    might have something to say; `first_start` is that of its first unusual one that runs."""
+    might have something to say; `starts` are those of its unusual ones that run."""
     if life.gone_at is not None:
         yield from (uuid for uuid, _ in held)
         return
-    for uuid, one in held:
-        if one.started is None and _denied(life, one, unreported_after):
-            yield uuid
+    if life.idle_stamp is not None:
+        for uuid, one in held:
+            if one.started is None and _denied(life, one, unreported_after):
+                yield uuid
     proven, active = life.proven_stamp, life.proven_active
-    if proven is None or active is None or life.running <= active:
+    if proven is None or active is None:
         return
     before = [(one.started, uuid) for uuid, one in held if one.started and one.started <= proven]
-    first = min([*(start for start, _ in before), first_start or proven], default=proven)
-    if active == 0 or first <= proven - unreported_after:
+    began = [start for start in starts if start <= proven] + [start for start, _ in before]
+    if len(began) > active and (active == 0 or min(began) <= proven - unreported_after):
         yield from (uuid for _, uuid in before)
 
 

@@ -17,7 +17,7 @@ Laws:
 
 import heapq
 from collections.abc import Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from math import inf
 from typing import Any
 
@@ -63,8 +63,8 @@ _AT_RETRY = speakers(Moment.RETRIED, _RUNNING | Moment.RETRIED.bit)
 class Passages:
     """The usual tasks of late, in front of `tracker`.
 
-    A method for each kind of event takes it if it is of a usual task, and says so; what it does
-    not take the tracker has to.
+    A method for each kind of event takes it if it is of a usual task, and says so; else its task
+    has to be handed over, and the event told to the tracker.
     """
 
     def __init__(
@@ -94,31 +94,20 @@ class Passages:
         """A task was published, from `host`; `owned`: it is counted here."""
         uuid, name, retries = event.uuid, event.name, event.retries or 0
         newest = self._newest(uuid)
-        late = newest is not None and newest.sent is None and newest.retries == retries
-        usual = late or self._is_next(uuid, newest, retries)
-        if newest is not None and newest.sent is None and not late:
-            usual = False  # of each attempt the sending is known, or that of none
-        if not usual or event.expires or name != (newest or event).name or name is None:
-            self.hand_over(uuid)
+        if newest is not None and newest.sent is None:
+            late, usual = newest, newest.retries == retries
+        else:
+            late, usual = None, self._is_next(uuid, newest, retries)
+        if not usual or event.expires or not name or (newest and newest.lane.name != name):
             return False
         lane = self._lanes.of(name, None, label(event.queue))
         lane.sent += owned
         planned = epoch(event.eta) if event.eta else None
-        if late and newest is not None:
-            self._trace(newest, lane, host, event.timestamp, planned)
-            return True
-        sent = event.timestamp
-        passage = Passage(lane, host, sent, planned, retries=retries, earlier=newest)
-        if self._whole:
-            lane.waiting += 1
-            lane.line.usual += 1
-            if sent < lane.oldest:
-                lane.oldest = sent
-        if self._whole or (newest is not None and newest.runs):
-            self._put(uuid, passage)
+        if late is not None:
+            self._trace(late, lane, host, event.timestamp, planned)
         else:
-            self._take_out(uuid)
-            self._shelve(uuid, passage)
+            passage = Passage(lane, host, event.timestamp, planned, retries=retries, earlier=newest)
+            self._wait(uuid, passage)
         return True
 
     def received(self, event: Received, life: Life, now: float) -> bool:
@@ -129,7 +118,6 @@ class Passages:
             return self._received_first(event, life, now)
         lane = passage.lane
         if (event.retries or 0) != passage.retries or event.name != lane.name:
-            self.hand_over(uuid)
             return False
         if self._whole:
             lane.waiting -= 1
@@ -142,10 +130,8 @@ class Passages:
         life.note_start(event.timestamp)
         passage = self._open.get(event.uuid)
         if passage is None or passage.started is not None or passage.lane.life is not life:
-            self.hand_over(event.uuid)
             return False
         if passage.earlier is not None and passage.earlier.outcome is None:
-            self.hand_over(event.uuid)
             return False
         passage.started = event.timestamp
         lane = passage.lane
@@ -163,7 +149,6 @@ class Passages:
         uuid = event.uuid
         passage = self._open.get(uuid)
         if passage is None or passage.started is None or passage.lane.life is not life:
-            self.hand_over(uuid)
             return False
         passage.runtime = event.runtime
         passage.lane.succeeded += 1
@@ -176,7 +161,6 @@ class Passages:
         uuid = event.uuid
         passage = self._open.get(uuid)
         if passage is None or passage.started is None or passage.lane.life is not life:
-            self.hand_over(uuid)
             return False
         lane, error = passage.lane, event.error
         lane.failed += 1
@@ -192,7 +176,6 @@ class Passages:
         if newest is not None and newest.started is None:
             passage = newest.earlier
         if newest is None or passage is None or not passage.runs or passage.lane.life is not life:
-            self.hand_over(uuid)
             return False
         passage.lane.retried += 1
         _end(passage, event.timestamp, Moment.RETRIED, _AT_RETRY)
@@ -274,7 +257,6 @@ class Passages:
         else:
             usual = self._is_next(uuid, newest, retries)
         if not usual or not name or name != (newest or event).name:
-            self.hand_over(uuid)
             return False
         if newest is None or newest.received is not None:
             lane = self._lanes.of(name, life, None)
@@ -282,6 +264,20 @@ class Passages:
         self._take(newest, event, life, now)
         self._put(uuid, newest)
         return True
+
+    def _wait(self, uuid: str, passage: Passage) -> None:
+        """It was sent, and waits in its queue as far as anybody here can know that."""
+        lane, sent, earlier = passage.lane, passage.sent or 0.0, passage.earlier
+        if self._whole:
+            lane.waiting += 1
+            lane.line.usual += 1
+            if sent < lane.oldest:
+                lane.oldest = sent
+        if self._whole or (earlier is not None and earlier.runs):
+            self._put(uuid, passage)
+        else:
+            self._take_out(uuid)
+            self._shelve(uuid, passage)
 
     def _take(self, passage: Passage, event: Received, life: Life, now: float) -> None:
         """`life` has received it."""
@@ -354,16 +350,16 @@ class Passages:
             life.running -= 1
 
     def _hand_over_the_doubtful(self, suspects: set[Life]) -> None:
-        held: dict[Life, list[tuple[str, Passage]]] = {}
+        held: dict[Life | None, list[tuple[str, Passage]]] = {life: [] for life in suspects}
         for uuid, newest in self._open.items():
-            for passage in takewhile(_goes_on, newest.attempts()):
-                life = passage.lane.life
-                if life in suspects:
-                    held.setdefault(life, []).append((uuid, passage))
-        for life, passages in held.items():
-            for uuid in to_be_judged(
-                life, passages, self._tracker.first_start(life), self._patience
-            ):
+            earlier = newest.earlier
+            if newest.lane.life in held:
+                held[newest.lane.life].append((uuid, newest))
+            if earlier is not None and earlier.outcome is None and earlier.lane.life in held:
+                held[earlier.lane.life].append((uuid, earlier))
+        for life in suspects:
+            starts = self._tracker.starts(life)
+            for uuid in to_be_judged(life, held[life], starts, self._patience):
                 self.hand_over(uuid)
 
     def _hand_over_the_overtaken(self, overtaken: dict[Lane, float]) -> None:
@@ -381,10 +377,6 @@ class Passages:
             lane.oldest = sent
         for uuid in left:
             self.hand_over(uuid)
-
-
-def _goes_on(passage: Passage) -> bool:
-    return passage.outcome is None
 
 
 def _end(passage: Passage, ended: float, outcome: Moment, speaking: tuple[Speaker, ...]) -> None:

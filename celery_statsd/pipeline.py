@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import Any
 
 from celery_statsd.aggregator import Aggregator
-from celery_statsd.clocks import host_of
 from celery_statsd.events import (
     OUTCOMES,
     Change,
@@ -275,36 +274,34 @@ class Pipeline:
                 ledger.doubled += 1
                 continue
             usual = usual_ways.get(type(event))
-            if usual is None:
-                self._take_other(event, now)
-                life = None
-                continue
-            if life is None:
-                life = self._life_of(event, now)
-            if usual(event, life, now):
-                ledger.counted += 1
-            else:
-                self._take_unusual(event, life, now)
+            if usual is not None:
+                if life is None:
+                    life = self._life_of(event, now)
+                if usual(event, life, now):
+                    ledger.counted += 1
+                    continue
+            self._take_other(event, life, now)
+            life = None
 
-    def _take_other(self, event: Known, now: float) -> None:
-        """What no worker says of a usual task."""
+    def _take_other(self, event: Known, life: Life | None, now: float) -> None:
+        """What no worker (its `life`, where known) says of a usual task."""
         if isinstance(event, Sent):
             self._take_sending(event, now)
         elif isinstance(event, WorkerEvent):
             self.ledger.counted += 1
             self._measure(self._roster.observe(event, now))
         elif isinstance(event, TaskEvent):
-            self._take_unusual(event, self._life_of(event, now), now)
+            self._take_unusual(event, life or self._life_of(event, now), now)
 
     def _take_sending(self, event: Sent, now: float) -> None:
-        host = host_of(event.hostname)
-        self._roster.clocks.observe(host, event.timestamp, now)
+        host = self._roster.clocks.hear(event.hostname, event.timestamp, now)
         owned = self._scope.owns(event.uuid)
         if owned:
             self.ledger.counted += 1
         else:
             self.ledger.dropped["shared"] += 1  # another partition counts it
         if not self._passages.sent(event, host, owned):
+            self._passages.hand_over(event.uuid)
             self._measure(self._tracker.sent(event))
 
     def _life_of(self, event: Event, now: float) -> Life:

@@ -125,12 +125,10 @@ class Tracker:
         self._resume(task)
         self._keep(task)
 
-    def first_start(self, life: Life) -> float | None:
-        """When the first of those began that `life` runs, by its own clock."""
+    def starts(self, life: Life) -> list[float]:
+        """When those began that `life` runs, by its own clock."""
         held = self._held.get(life, ())
-        return min(
-            (a.started for a in held if a.stage is Stage.RUNNING and a.started), default=None
-        )
+        return [attempt.started or 0.0 for attempt in held if attempt.stage is Stage.RUNNING]
 
     def sent(self, event: Sent) -> list[Change]:
         """A task was published."""
