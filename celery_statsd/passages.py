@@ -18,12 +18,11 @@ Laws:
 import heapq
 from collections.abc import Sequence
 from itertools import islice
-from math import inf
 from typing import Any
 
 from celery_statsd import passage as attempts
+from celery_statsd import suspects
 from celery_statsd.clocks import Clocks
-from celery_statsd.endings import doubtful, to_be_judged
 from celery_statsd.events import (
     Change,
     Failed,
@@ -193,12 +192,13 @@ class Passages:
 
     def settle(self) -> None:
         """Hand over whatever the tracker may have something to conclude of."""
-        suspects = {life for life in self._lanes.lives() if doubtful(life)}
-        if suspects:
-            self._hand_over_the_doubtful(suspects)
-        overtaken = self._lanes.overtaken()
-        if overtaken:
-            self._hand_over_the_overtaken(overtaken)
+        lives, starts = self._lanes.lives(), self._tracker.starts
+        for uuid in suspects.doubted(self._open, lives, starts, self._patience):
+            self.hand_over(uuid)
+        lanes = self._lanes.overtaken()
+        if lanes:
+            for uuid in suspects.overtaken(self._open, lanes):
+                self.hand_over(uuid)
 
     def thin_out(self, ceiling: int) -> list[Change]:
         """Let the tracker forget the oldest tasks, usual or not, when together they take more than
@@ -348,35 +348,6 @@ class Passages:
         else:
             lane.handed_running += 1
             life.running -= 1
-
-    def _hand_over_the_doubtful(self, suspects: set[Life]) -> None:
-        held: dict[Life | None, list[tuple[str, Passage]]] = {life: [] for life in suspects}
-        for uuid, newest in self._open.items():
-            earlier = newest.earlier
-            if newest.lane.life in held:
-                held[newest.lane.life].append((uuid, newest))
-            if earlier is not None and earlier.outcome is None and earlier.lane.life in held:
-                held[earlier.lane.life].append((uuid, earlier))
-        for life in suspects:
-            starts = self._tracker.starts(life)
-            for uuid in to_be_judged(life, held[life], starts, self._patience):
-                self.hand_over(uuid)
-
-    def _hand_over_the_overtaken(self, overtaken: dict[Lane, float]) -> None:
-        """What its queue may have left behind; from then on the oldest of the rest is known."""
-        left, oldest = [], dict.fromkeys(overtaken, inf)
-        for uuid, passage in self._open.items():
-            lane, sent = passage.lane, passage.sent or 0.0
-            if lane not in overtaken:
-                continue
-            if sent < overtaken[lane]:
-                left.append(uuid)
-            elif sent < oldest[lane]:
-                oldest[lane] = sent
-        for lane, sent in oldest.items():
-            lane.oldest = sent
-        for uuid in left:
-            self.hand_over(uuid)
 
 
 def _end(passage: Passage, ended: float, outcome: Moment, speaking: tuple[Speaker, ...]) -> None:
