@@ -60,9 +60,9 @@ class Lane:
     """The tasks called `name` that the process `life` got from `queue`.
 
     A lane without a life is that of the sendings: `sent` are those counted here, `waiting` those
-    that wait in `line`, their queue; none of them was sent before `oldest`. `received` ... `failed` are the usual tasks' moments; `handed_reserved` and
-    `handed_running` are those that went on as unusual ones. `times` are seconds, by the places of
-    TIMERS; `errors` the failures by class.
+    that wait in `line`, their queue; none of them was sent before `oldest`. `received` ... `failed`
+    are the usual tasks' moments; `handed_reserved` and `handed_running` are those that went on as
+    unusual ones. `times` are seconds, by the places of TIMERS; `errors` the failures by class.
     """
 
     __slots__ = (
@@ -167,13 +167,14 @@ class Lanes:
         return self._lanes.get((name, life, queue)) or Lane(name, life, queue, Line())
 
     def lives(self) -> set[Life]:
-        """The workers' lives that have a lane."""
-        return {lane.life for lane in self._lanes.values() if lane.life is not None}
+        """The workers' lives that hold a usual task."""
+        lanes = self._lanes.values()
+        return {lane.life for lane in lanes if lane.life and (lane.reserved or lane.running)}
 
     def overtaken(self) -> dict[Lane, float]:
         """The lanes in which some may have been left behind: those that were sent before this."""
         waiting = [lane for lane in self._lanes.values() if lane.waiting]
-        return {l: l.line.overtaken for l in waiting if l.oldest < l.line.overtaken}
+        return {a: a.line.overtaken for a in waiting if a.oldest < a.line.overtaken}
 
     def in_flight(self) -> Iterator[tuple[Stage, str, int]]:
         """How much waits and runs in each lane, by stage and task name."""

@@ -58,7 +58,6 @@ _AT_FAILURE = speakers(Moment.FAILED, _RUNNING | Moment.FAILED.bit)
 _AT_RETRY = speakers(Moment.RETRIED, _RUNNING | Moment.RETRIED.bit)
 
 
-
 class Passages:
     """The usual tasks of late, in front of `tracker`.
 
@@ -271,8 +270,7 @@ class Passages:
         if self._whole:
             lane.waiting += 1
             lane.line.usual += 1
-            if sent < lane.oldest:
-                lane.oldest = sent
+            lane.oldest = min(lane.oldest, sent)
         if self._whole or (earlier is not None and earlier.runs):
             self._put(uuid, passage)
         else:

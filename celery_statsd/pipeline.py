@@ -7,14 +7,12 @@ All times are epoch seconds.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.events import (
     OUTCOMES,
-    Change,
     Event,
     Failed,
     Known,
@@ -35,31 +33,11 @@ from celery_statsd.names import Names
 from celery_statsd.passages import Passages
 from celery_statsd.roster import Index, Life, Roster
 from celery_statsd.rules import CATALOGUE, COUNTERS, WORDS
-from celery_statsd.rules.base import Rule
-from celery_statsd.rules.task import LONGEST
 from celery_statsd.rules.worker import Sight
 from celery_statsd.scope import CLUSTER, Scope
+from celery_statsd.scribe import Scribe
 from celery_statsd.task import Stage
 from celery_statsd.tracker import Tracker
-
-SPEAKING: dict[Moment, tuple[tuple[Rule, int], ...]] = {
-    moment: tuple(
-        (rule, sum(need.bit for need in rule.needs)) for rule in CATALOGUE if moment in rule.needs
-    )
-    for moment in Moment
-}
-"""Which rules may speak when a moment becomes known, and the set of moments each needs."""
-
-ENTITY: dict[str, Callable[[Any], str | None]] = {
-    "cluster": lambda subject: "all",  # noqa: ARG005
-    "task": lambda subject: subject.name or "unknown",
-    "worker": attrgetter("hostname"),
-    "queue": attrgetter("queue"),
-    "exception": attrgetter("error"),
-}
-"""Under which entity of a family a sending, an attempt or a life is counted; None: nowhere."""
-
-KINDS = {(family, rule.metric): rule.kind for rule in CATALOGUE for family in rule.families}
 
 WORKER_GAUGES = tuple(
     rule for rule in CATALOGUE if rule.kind is Kind.GAUGE and rule.families == ("worker",)
@@ -93,10 +71,10 @@ class Pipeline:
         unreported_after: float = 60.0,
     ) -> None:
         self.ledger = Ledger()
-        self._clamped = 0
         self._scope = scope
         self._names = Names(prefix, app, scope.reporter, WORDS, host)
         self._aggregator = Aggregator(self._names, COUNTERS, max_series, reservoir)
+        self._scribe = Scribe(self._aggregator)
         self._roster = Roster(worker_silence, max_workers)
         clocks = self._roster.clocks
         self._tracker = Tracker(clocks, max_attempts, lost_after, unreported_after, scope)
@@ -114,7 +92,6 @@ class Pipeline:
         self._unfolded = 0
         self._host = host
         self._doubles = Doubles()
-        self._grown: Counter[tuple[str, str, str]] = Counter()
 
     def begin(self, now: float) -> None:
         """The first interval begins at `now`."""
@@ -135,8 +112,7 @@ class Pipeline:
             "names": self._names.dump(),
             "ledger": self.ledger.dump(),
             "doubles": self._doubles.dump(),
-            "clamped": self._clamped,
-            "grown": [[*key, total] for key, total in self._grown.items()],
+            "scribe": self._scribe.dump(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -151,15 +127,12 @@ class Pipeline:
         self._lags, self._unfolded = list(state["lags"]), state["unfolded"]
         self._doubles.load(state["doubles"])
         self.ledger = Ledger.load(state["ledger"])
-        self._clamped = state["clamped"]
-        self._grown = Counter({(*key,): total for *key, total in state["grown"]})
+        self._scribe.load(state["scribe"])
 
     def restart(self, family: str, entity: str) -> None:
         """What the entity's totals are told by began anew, at 0: see `grow`. Those the pipeline
         keeps itself go on where they were."""
-        for key in self._grown:
-            if key[:2] == (family, entity) and key[2] not in self._totals():
-                self._grown[key] = 0
+        self._scribe.restart(family, entity, but=self._totals())
 
     def feed(self, body: bytes, now: float) -> None:
         """Take in one message's body, come at `now`. Never raises, whatever it holds."""
@@ -187,25 +160,16 @@ class Pipeline:
 
     def tick(self, now: float) -> None:
         """Let time pass: what it alone tells is told."""
-        self._measure(self._roster.tick(now))
+        self._scribe.measure(self._roster.tick(now))
         self._settle(now)
 
     def note(self, family: str, entity: str, metric: str, value: float) -> None:
-        """Take a number from outside the stream of events: a counter's growth, a gauge's value,
-        a timer's value in seconds."""
-        kind = KINDS[family, metric]
-        if kind is Kind.COUNTER:
-            self._aggregator.count(family, entity, metric, int(value))
-        elif kind is Kind.GAUGE:
-            self._aggregator.gauge(family, entity, metric, value)
-        else:
-            self._time(family, entity, metric, value)
+        """Take a number from outside the stream of events: see `Scribe.note`."""
+        self._scribe.note(family, entity, metric, value)
 
     def grow(self, family: str, entity: str, metric: str, total: int) -> None:
         """Take a counter from outside by its total so far."""
-        key = (family, entity, metric)
-        self._aggregator.count(*key, total - self._grown[key])
-        self._grown[key] = total
+        self._scribe.grow(family, entity, metric, total)
 
     def settle(self, now: float) -> None:
         """Nothing more will come: conclude at once what else would be waited for."""
@@ -236,7 +200,7 @@ class Pipeline:
     @property
     def clamped(self) -> int:
         """Durations that clocks made negative or absurd."""
-        return self._clamped + self._lanes.clamped
+        return self._scribe.clamped + self._lanes.clamped
 
     @property
     def last_beat(self) -> float:
@@ -289,7 +253,7 @@ class Pipeline:
             self._take_sending(event, now)
         elif isinstance(event, WorkerEvent):
             self.ledger.counted += 1
-            self._measure(self._roster.observe(event, now))
+            self._scribe.measure(self._roster.observe(event, now))
         elif isinstance(event, TaskEvent):
             self._take_unusual(event, life or self._life_of(event, now), now)
 
@@ -302,22 +266,22 @@ class Pipeline:
             self.ledger.dropped["shared"] += 1  # another partition counts it
         if not self._passages.sent(event, host, owned):
             self._passages.hand_over(event.uuid)
-            self._measure(self._tracker.sent(event))
+            self._scribe.measure(self._tracker.sent(event))
 
     def _life_of(self, event: Event, now: float) -> Life:
         booked = self._roster.booked(event, now)
         if booked is not None:
             return booked
         life, told = self._roster.life(event, now)
-        self._measure(told)
+        self._scribe.measure(told)
         return life
 
     def _settle(self, now: float, at_once: bool = False) -> None:
         """Conclude what nobody tells; of the usual tasks the tracker does, if anybody."""
-        self._measure(self._tracker.admit(now, at_once))
+        self._scribe.measure(self._tracker.admit(now, at_once))
         self._passages.settle()
-        self._measure(self._tracker.settle(now, at_once, bounded=False))
-        self._measure(self._passages.thin_out(self._max_attempts))
+        self._scribe.measure(self._tracker.settle(now, at_once, bounded=False))
+        self._scribe.measure(self._passages.thin_out(self._max_attempts))
 
     def _take_unusual(self, event: TaskEvent, life: Life, now: float) -> None:
         self._passages.hand_over(event.uuid)
@@ -326,7 +290,7 @@ class Pipeline:
             self.ledger.dropped["second_end"] += 1
         else:
             self.ledger.counted += 1
-            self._measure(changes)
+            self._scribe.measure(changes)
 
     def _fold(self) -> None:
         """Let the aggregator have what was put aside for it."""
@@ -342,41 +306,6 @@ class Pipeline:
         yield from self._lanes.in_flight()
         for (stage, name), number in self._tracker.in_flight.items():
             yield stage, name, number
-
-    def _measure(self, changes: Iterable[Change]) -> None:
-        """Let the rules speak."""
-        for change in changes:
-            for rule, needs in SPEAKING[change.news]:
-                if not needs & ~change.told:
-                    counts = rule.kind is Kind.COUNTER
-                    value = change.amount if counts else rule.value(change.of)
-                    if value is not None:
-                        self._add(rule, change.of, value)
-
-    def _add(self, rule: Rule, subject: Any, value: float) -> None:
-        """Add what a rule says of `subject` to each family it stands in."""
-        add: Callable[[str, str, str, Any], None] = self._aggregator.count
-        if rule.kind is Kind.TIMER:
-            milliseconds = self._milliseconds(value)
-            if milliseconds is None:
-                return
-            add, value = self._aggregator.time, milliseconds
-        for family in rule.families:
-            entity = ENTITY[family](subject)
-            if entity is not None:
-                add(family, entity, rule.metric, value)
-
-    def _milliseconds(self, seconds: float) -> float | None:
-        """A duration in ms; one that clocks made negative is 0, an absurd one None: counted."""
-        if 0.0 <= seconds <= LONGEST:
-            return seconds * 1000.0
-        self._clamped += 1
-        return 0.0 if seconds < 0.0 else None
-
-    def _time(self, family: str, entity: str, metric: str, seconds: float) -> None:
-        milliseconds = self._milliseconds(seconds)
-        if milliseconds is not None:
-            self._aggregator.time(family, entity, metric, milliseconds)
 
     def _note_in_flight(self) -> None:
         known = (stage for stage in Stage if self._scope.whole or stage is not Stage.QUEUED)

@@ -3,10 +3,12 @@
 The laws stand at the head of `tracker`; here are the first three of them, as code.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Self
 
+from celery_statsd import choice
+from celery_statsd.choice import ENDED, RECEIPT
 from celery_statsd.clocks import host_of
 from celery_statsd.events import (
     OUTCOMES,
@@ -54,13 +56,6 @@ MOST_OPEN = 1000
 """Attempts, or sendings, of one task that may be open at once: a Broadcast to so many workers.
 Each event of a task looks at all of them."""
 
-RECEIPT = Moment.RECEIVED.bit | Moment.ON_ARRIVAL.bit | Moment.FOUND.bit
-ENDED = sum(outcome.bit for outcome in OUTCOMES)
-_STARTED = Moment.STARTED.bit
-CONCLUDED = Moment.RETURNED.bit | Moment.UNREPORTED.bit | Moment.LOST.bit
-"""Sets of moments: how an attempt came into sight, its ends, the ends that nobody told."""
-
-
 _SENDING = ("eta", "expires", "host", "name", "queue", "retries", "sent", "taken")
 _ATTEMPT = (
     "apart", "arrived", "ended", "error", "eta", "known", "name", "received",
@@ -98,16 +93,6 @@ class Sending:
         self.expires = epoch(event.expires)
         self.taken = False
         self.stage: Stage | None = None
-
-    @classmethod
-    def of(cls, task: "Task", queue: str, passage: Any, taken: bool) -> Self:
-        """The sending of a task that was a usual one so far."""
-        sending = cls.__new__(cls)
-        sending.task, sending.queue = task, queue
-        sending.name, sending.retries = passage.name, passage.retries
-        sending.sent, sending.host, sending.eta = passage.sent, passage.sender, passage.planned
-        sending.expires, sending.stage, sending.taken = None, None, taken
-        return sending
 
     def dump(self) -> list[Any]:
         """Itself as plain values."""
@@ -172,23 +157,6 @@ class Attempt:
     def lacks(self, moment: Moment) -> bool:
         """Whether `moment` is not known of it."""
         return not self.known & moment.bit
-
-    @classmethod
-    def of(cls, task: "Task", life: Life, passage: Any, sending: Sending | None) -> Self:
-        """The attempt of a task that was a usual one so far: all that is known of it is told."""
-        attempt = cls(task, life, passage.arrived)
-        attempt.name, attempt.retries, attempt.sending = passage.name, passage.retries, sending
-        attempt.known = Moment.RECEIVED.bit
-        for field in ("eta", "received", "started", "ended", "runtime", "apart"):
-            setattr(attempt, field, getattr(passage, field))
-        known = {
-            Moment.TRACED: passage.sent is not None,
-            Moment.STARTED: passage.started is not None,
-            passage.outcome: passage.outcome is not None,
-        }
-        attempt.known |= sum(moment.bit for moment, so in known.items() if so)
-        attempt.told = attempt.known
-        return attempt
 
     @property
     def sent(self) -> float | None:
@@ -347,7 +315,7 @@ class Task:
     def attempt_of(self, event: TaskEvent, life: Life, now: float) -> Attempt:
         """The attempt of this process that `event` is of: one that lacks it, or a new one."""
         mine = [attempt for attempt in self.attempts if attempt.life is life]
-        found = _CHOICE.get(type(event), _ended)(mine, event)
+        found = choice.of(mine, event)
         if found is None:
             found = Attempt(self, life, now)
             if mine:
@@ -394,42 +362,3 @@ class Task:
             if other.name == attempt.name and other.retries == attempt.retries
         ]
         return next(iter(waiting or namesakes or filter(None, alike)), None)
-
-
-def _received(mine: list[Attempt], event: TaskEvent) -> Attempt | None:  # noqa: ARG001
-    """The attempt whose receipt is not known."""
-    return next((attempt for attempt in mine if not attempt.known & RECEIPT), None)
-
-
-def _started(mine: list[Attempt], event: TaskEvent) -> Attempt | None:  # noqa: ARG001
-    """The attempt that has not started: one that waits before one whose end was told."""
-    lacking = [attempt for attempt in mine if not attempt.known & (_STARTED | CONCLUDED)]
-    first = next(iter(lacking), None)
-    return next((attempt for attempt in lacking if not attempt.over), first)
-
-
-def _ended(mine: list[Attempt], event: TaskEvent) -> Attempt | None:
-    """The attempt that runs, or waits where that is how a waiting one ends."""
-    left = [attempt for attempt in mine if not attempt.known & ENDED]
-    waiting = [attempt for attempt in left if not attempt.known & _STARTED]
-    running = [attempt for attempt in left if attempt.known & _STARTED]
-    if waiting and isinstance(event, Revoked) and not event.terminated:
-        return waiting[0]
-    return _nearest(running, event) if running else next(iter(waiting), None)
-
-
-def _nearest(running: list[Attempt], event: TaskEvent) -> Attempt:
-    """Of several that run: the one that began when the end says, else the latest (an earlier one
-    that raised Ignore or was replaced never ends)."""
-    runtime = event.runtime if isinstance(event, Succeeded) else None
-    if runtime is None or len(running) == 1:
-        return running[-1]
-    began = event.timestamp - runtime
-    return min(running, key=lambda attempt: abs((attempt.started or 0.0) - began))
-
-
-_CHOICE: dict[type, Callable[[list[Attempt], TaskEvent], Attempt | None]] = {
-    Received: _received,
-    Started: _started,
-}
-"""How the attempt of an event is chosen among those of its process; all else is an end."""

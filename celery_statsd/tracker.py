@@ -18,8 +18,8 @@ Laws:
    worker received it in its time), UNSEEN (others of its queue, sent later, were received long
    ago: its task sends no events, or they were lost); neither is part of the balance.
 6. Memory is bounded by `ceiling` attempts (a task without any counts as one). The task that was
-   sent first is forgotten first, and counted: its attempts end as UNREPORTED, and are FOUND again should they
-   still speak. So are the oldest of one task, when it has more than MOST_OPEN of them open.
+   sent first is forgotten first, and counted: its attempts end as UNREPORTED, and are FOUND again
+   should they still speak. So are the oldest of one task, when it has more than MOST_OPEN open.
 """
 
 import heapq
@@ -27,13 +27,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from celery_statsd.choice import RECEIPT
 from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, endings
 from celery_statsd.events import OUTCOMES, Change, Moment, Sent, TaskEvent
 from celery_statsd.queues import Queues
 from celery_statsd.roster import Index, Life
 from celery_statsd.scope import CLUSTER, Scope
-from celery_statsd.task import MOST_OPEN, RECEIPT, Attempt, Sending, Stage, Task
+from celery_statsd.task import MOST_OPEN, Attempt, Sending, Stage, Task
 
 PROVISIONAL = 1.0
 """Seconds an attempt waits for a receipt that has not come yet before it is settled."""

@@ -29,6 +29,10 @@ FLOORS = (
     ("intake", "vitals", "understudy", "blueprint"),
     ("chronicle", "replay", "outlet"),
     ("pipeline",),
+    ("passages", "scribe"),
+    ("suspects",),
+    ("passage",),
+    ("lanes",),
     ("rules",),
     ("tracker",),
     ("endings", "queues"),
@@ -53,8 +57,9 @@ DOORS = {
 """Each dependency, and the modules that may import it."""
 
 HEART = (
-    "events", "task", "tracker", "endings", "queues", "roster", "clocks", "rules.*", "aggregator",
-    "names", "ledger", "metric", "pipeline", "scope",
+    "events", "choice", "task", "tracker", "endings", "queues", "roster", "clocks", "rules.*",
+    "lanes", "passage", "passages", "suspects", "aggregator", "scribe", "names", "ledger", "metric",
+    "pipeline", "scope",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""
 

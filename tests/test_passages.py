@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_statsd import pipeline as river
 from celery_statsd.events import Started
 from celery_statsd.metric import Batch
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.roster import Life
 from celery_statsd.scope import Scope
-from tests.cluster import Cluster, Deed
 from tests.bodies import patiently
+from tests.cluster import Cluster, Deed
 from tests.test_pipeline import assert_balanced
 
 SCOPES = {
@@ -48,7 +47,8 @@ def told(batch: Batch) -> dict[str, Any]:
         found[f"{series.family} {series.entity} {series.metric}"] = number
     for series, timing in batch.timers:
         key = f"{series.family} {series.entity} {series.metric}"
-        found[key] = [timing.count, *(round(n, 3) for n in (timing.total, timing.lower, timing.upper))]
+        sums = (timing.total, timing.lower, timing.upper)
+        found[key] = [timing.count, *(round(number, 3) for number in sums)]
     return found
 
 
@@ -71,7 +71,8 @@ class Pair:
     def do(self, deed: Deed) -> None:
         """One deed; at a flush all that they say is the same, and nothing is missing."""
         if deed.word == "reborn":
-            self.both = [self._reborn(old, make) for old, make in zip(self.both, self._made, strict=True)]
+            pairs = zip(self.both, self._made, strict=True)
+            self.both = [self._reborn(old, make) for old, make in pairs]
         elif deed.word == "feed":
             for pipeline in self.both:
                 pipeline.feed(deed.body, deed.now)

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.metric import Batch, Kind
-from celery_statsd.pipeline import KINDS, Pipeline
+from celery_statsd.pipeline import Pipeline
 from celery_statsd.roster import FORGOTTEN_AFTER
 from celery_statsd.rules import FAMILIES
+from celery_statsd.scribe import KINDS
 from tests.bodies import (
     ENDS,
     NOON,

@@ -2,9 +2,10 @@
 
 import pytest
 
+from celery_statsd.choice import ENDED, RECEIPT
 from celery_statsd.events import Moment, TaskEvent, decode
 from celery_statsd.roster import Life
-from celery_statsd.task import ENDED, LONGEST_HISTORY, RECEIPT, Attempt, Sending, Task
+from celery_statsd.task import LONGEST_HISTORY, Attempt, Sending, Task
 from tests.bodies import NOON, Event, Process, body, client, iso
 
 WORKER, OTHER, CLIENT = Process(), Process("w2@web2", 202), client()
