@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stream import Publisher, Statsd
+from tests.faults.receivers import Statsd
+from tests.faults.stream import Publisher
 from tests.servers.agent import Agent
 from tests.servers.process import wait_until
 from tests.servers.rabbitmq import RabbitMQ
