@@ -84,7 +84,7 @@ class AmqpSource(Source):
         self._taken_tag = self._read_tag = self._acked_tag = 0
         self._end: BrokerLost | None = None
         self._queue = CONSUMPTIONS[broker.queue_type](broker, log)
-        self._look_at = 0.0
+        self._look_at = self._awake_at = 0.0
         self._waiting: int | None = None
         self._unknown = 0
 
@@ -125,6 +125,7 @@ class AmqpSource(Source):
         with self._told():
             self._connect()
             self._channel = self._queue.consume(self._link, self._take)
+        self._awake_at = time.monotonic()
 
     def _connect(self) -> None:
         parts = parse_url(self._url)
@@ -183,13 +184,27 @@ class AmqpSource(Source):
 
     def _drain(self, wait: float) -> None:
         """Take in all frames at hand, waiting up to `wait` seconds for the first."""
-        if not self._readable(wait):
+        readable = self._readable(wait)
+        self._note_awake()
+        if not readable:
             return
         with suppress(TimeoutError):  # half a frame: py-amqp keeps it, the heartbeats judge
             while len(self._taken) < PREFETCH:
                 self._link.blocking_read()
+                self._note_awake()
                 if not self._readable(0):
                     return
+
+    def _note_awake(self) -> None:
+        """Raise BrokerLost after a sleep (SIGSTOP, no processor time) that cost us the queue.
+
+        What waits in our socket then has been given to the next of the group, too.
+        """
+        now = time.monotonic()
+        asleep, self._awake_at = now - self._awake_at, now
+        if asleep > HEARTBEAT and self._broker.queue_type != "transient":
+            self._taken.clear()
+            raise BrokerLost(f"we slept for {asleep:.0f} s, longer than a heartbeat")
 
     def _look(self) -> None:
         """See what waits in our queue. Nothing is published, nor waited for for long."""

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 import amqp
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 TASK = "faults.task"
 
@@ -209,7 +211,9 @@ class RedisPublisher(Worker):
     def __init__(self, url: str, rate: float | None) -> None:
         super().__init__(rate)
         self._database = url.rpartition("/")[2]
-        self._client: Any = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+        self._client: Any = redis.Redis.from_url(
+            url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
+        )
 
     def run(self) -> None:
         """Publish, one after the other."""

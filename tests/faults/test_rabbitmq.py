@@ -8,14 +8,13 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 
+from celery_statsd.agent import CHECKPOINT
+from tests.faults.conftest import RATE, Under, at_length
 from tests.faults.proxy import Proxy
-from tests.faults.receivers import Receiver
-from tests.faults.stream import Publisher, vhost
 from tests.faults.table import LONG
 from tests.faults.trial import FLUSH, Record, Trial, is_exact, pause
 from tests.servers.process import wait_until
@@ -23,9 +22,6 @@ from tests.servers.rabbitmq import RabbitMQ
 from tests.source.rabbit import delete_queue
 
 pytestmark = pytest.mark.e2e
-
-RATE = 200.0
-"""Attempts a second."""
 
 AGED = 2.5
 """Seconds: of a younger quorum queue RabbitMQ may keep nothing when it is killed."""
@@ -36,25 +32,6 @@ QUEUE = "celeryev.statsd.faults"
 
 IMPATIENT = {} if LONG else {"FAULTS_HEARTBEAT": "2"}
 HEARTBEAT = 10 if LONG else 2
-
-Under = Callable[..., Trial]
-
-
-@pytest.fixture
-def under(rabbitmq: RabbitMQ, statsd: Receiver, tmp_path: Path) -> Iterator[Under]:
-    """Begins a trial on a vhost of its own; `port` is where the agent finds the broker."""
-    with ExitStack() as stack:
-
-        def begin(
-            port: int | None = None, rate: float = RATE, env: dict[str, str] | None = None
-        ) -> Trial:
-            url = rabbitmq.fresh_url()
-            stream = Publisher(rabbitmq.port, vhost(url), rate)
-            theirs = url.replace(str(rabbitmq.port), str(port or rabbitmq.port))
-            trial = Trial(tmp_path, "RabbitMQ", theirs, statsd, stream, env=env)
-            return stack.enter_context(trial)
-
-        yield begin
 
 
 @pytest.fixture
@@ -81,6 +58,7 @@ def test_killed_and_restarted(under: Under, rabbitmq: RabbitMQ, record: Record) 
     assert KILLS == trial.logged("broker_back")
 
 
+@at_length
 def test_restarted(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """A clean restart: no line of the log is graver than a warning."""
     trial = under()
@@ -96,7 +74,8 @@ def test_restarted(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     assert "error " not in trial.agent.output()
 
 
-@pytest.mark.parametrize("seconds", [5, 60] if LONG else [5])
+@at_length
+@pytest.mark.parametrize("seconds", [5, 60])
 def test_suspended(seconds: int, under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """A broker that stands still for less than two heartbeats is waited for, else given up."""
     trial = under()
@@ -114,20 +93,20 @@ def test_any_order_of_starting(under: Under, rabbitmq: RabbitMQ, record: Record)
     """Broker, agent, StatsD and workers may come up in any order: the sums are the same."""
     trial = under()
     parts = {
-        "broker": (rabbitmq.stop, rabbitmq.start),
+        "broker": (rabbitmq.kill, rabbitmq.start),
         "agent": (lambda: trial.end(signal.SIGTERM), lambda: _start_deaf(trial)),
         "statsd": (trial.receiver.down, trial.receiver.start),
         "workers": (trial.stream.hold, trial.stream.release),
     }
     orders = [*itertools.permutations(parts)]
     pause(AGED)
-    for order in orders if LONG else [orders[9], orders[-1]]:
+    for order in orders if LONG else orders[-1:]:
         for part in ("workers", "agent", "broker", "statsd"):
             parts[part][0]()
         for part in order:
             parts[part][1]()
         trial.recovered()
-    number = 24 if LONG else 2
+    number = len(orders) if LONG else 1
     row = trial.row("B4", f"broker, agent, StatsD and workers started in {number} orders")
     record(row)
 
@@ -140,7 +119,9 @@ def _start_deaf(trial: Trial) -> None:
     trial.agent.start(lambda: trial.logged("agent_started") > before)
 
 
-@pytest.mark.parametrize("idle", [False, True], ids=["busy", "idle"])
+@pytest.mark.parametrize(
+    "idle", [pytest.param(False, id="busy", marks=at_length), pytest.param(True, id="idle")]
+)
 def test_black_hole(idle: bool, under: Under, proxy: Proxy, record: Record) -> None:
     """A connection that swallows everything is noticed by its heartbeats and left."""
     trial = under(port=proxy.port, env=IMPATIENT)
@@ -201,9 +182,10 @@ def test_cut_anywhere_in_the_handshake(under: Under, proxy: Proxy, record: Recor
     record(row)
 
     assert is_exact(row)
-    assert 1 == trial.logged("broker_back")
+    assert trial.logged("broker_back") >= 1
 
 
+@at_length
 def test_busy_with_heartbeats(under: Under, record: Record) -> None:
     """A stream without a silent moment keeps no heartbeat from being sent."""
     trial = under(rate=2000, env={"FAULTS_HEARTBEAT": "5" if LONG else "1"})
@@ -277,6 +259,7 @@ def test_connections_closed(under: Under, rabbitmq: RabbitMQ, record: Record) ->
     assert row.recover_s < 5
 
 
+@at_length
 def test_user_removed(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """Credentials revoked while connected: it is told, tried again, and well once they are back."""
     everything = (".*", ".*", ".*")
@@ -299,6 +282,7 @@ def test_user_removed(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     assert "pw@" not in trial.agent.output()
 
 
+@at_length
 def test_length_limit(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """The agent is away and its queue full: the broker drops the oldest, and we know how many."""
     trial = under()
@@ -316,7 +300,10 @@ def test_length_limit(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     assert (row.lost, 0) == (row.lost_reported, row.doubled)
 
 
-@pytest.mark.parametrize("how", ["killed", "suspended", "black-holed"])
+@pytest.mark.parametrize(
+    "how",
+    ["killed", *(pytest.param(how, marks=at_length) for how in ("suspended", "black-holed"))],
+)
 def test_takeover(
     how: str,
     under: Under,
@@ -324,7 +311,11 @@ def test_takeover(
     proxy: Proxy,
     record: Record,
 ) -> None:
-    """The agent that is served goes, the one that stands by counts on; then the first is back."""
+    """The agent that is served goes, the one that stands by counts on; then the first is back.
+
+    What the first had taken in, and the broker had not yet heard so, both count: what comes in
+    between two checkpoints, at the most.
+    """
     trial = under(port=proxy.port, env=IMPATIENT)
     trial.stand_by(trial.url.replace(str(proxy.port), str(rabbitmq.port)))
     away: dict[str, Callable[[], None]] = {
@@ -341,8 +332,8 @@ def test_takeover(
     trial.recovered(6 * HEARTBEAT)
     back[how]()
     pause(1.0)
-    row = trial.row("B17", f"served agent {how}, another takes over")
+    row = trial.row("B17", f"served agent {how}, another takes over", "doubled: one checkpoint")
     record(row)
 
-    assert 0 == row.lost
-    assert row.doubled <= (FLUSH * RATE if how == "killed" else 0)
+    assert (0, 0) == (row.lost, row.lost_reported)
+    assert row.doubled <= RATE * (CHECKPOINT + FLUSH)

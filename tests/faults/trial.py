@@ -47,7 +47,9 @@ class Trial:
         stream: Worker,
         *flags: str,
         env: Mapping[str, str] | None = None,
+        sink: str | None = None,
     ) -> None:
+        self._sink = sink or receiver.address
         self.url = url
         self._folder = folder
         self._flags = flags
@@ -110,7 +112,7 @@ class Trial:
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         own = ("--host", HOST, "--flush-interval", str(FLUSH), "--state-dir", str(folder / "state"))
-        agent = Agent(folder, url, [self.receiver.address], "faults", *own, *self._flags)
+        agent = Agent(folder, url, [self._sink], "faults", *own, *self._flags)
         agent.env |= self._env
         return agent
 
