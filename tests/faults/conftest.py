@@ -39,12 +39,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def receive() -> Iterator[Callable[[type[Receiver]], Receiver]]:
-    """Starts receivers, and ends them at the end."""
+def receive() -> Iterator[Callable[..., Receiver]]:
+    """Starts receivers of a kind, and ends them at the end."""
     with ExitStack() as stack:
 
-        def start(kind: type[Receiver]) -> Receiver:
-            receiver = kind()
+        def start(kind: Callable[..., Receiver], *arguments: str) -> Receiver:
+            receiver = kind(*arguments)
             receiver.start()
             stack.callback(receiver.close)
             return receiver
@@ -53,7 +53,7 @@ def receive() -> Iterator[Callable[[type[Receiver]], Receiver]]:
 
 
 @pytest.fixture
-def statsd(receive: Callable[[type[Receiver]], Receiver]) -> Receiver:
+def statsd(receive: Callable[..., Receiver]) -> Receiver:
     """A StatsD that adds up."""
     return receive(Statsd)
 

@@ -1,10 +1,13 @@
 """The metrics' other end: servers that add up what they are sent, exactly, and can be ill.
 
 Each has `counters`, by the name the agent gave the series, and goes on with them when it is back.
-`down` is a process that is gone: its port is closed. `deaf` is one that stands still.
+`down` is a process that is gone: its port is closed. `deafen` makes it stand still: the kernel
+takes what there is room for. `vanish` is a machine that is gone: nothing is even acknowledged.
 """
 
 import contextlib
+import ctypes
+import os
 import pickle
 import re
 import socket
@@ -22,11 +25,19 @@ BUFFER = 4 * 1024 * 1024
 HOST = "tester"
 """The agent's own name in the trials."""
 
+NARROW = 8192
+"""Bytes the kernel keeps of a stream nobody reads: little, so that it is soon full."""
+
 BUCKETS = ("events_counted", "events_doubled", "events_bad", "events_dropped")
 
 STAGES = ("received", "started", "succeeded")
 
 _TIMEOUT = 0.05  # seconds between two looks whether it is over
+
+# Of linux/filter.h: a classic BPF program for a socket, whose one instruction, BPF_RET 0, drops
+# every packet before TCP sees it.
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+_DROP = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
 
 
 class Receiver:
@@ -78,6 +89,18 @@ class Receiver:
         """Go on."""
         self._hearing.set()
 
+    def vanish(self) -> None:
+        """From now on drop every packet unseen, as a cut cable would."""
+        program = struct.pack("HL", 1, ctypes.addressof(_DROP))
+        for sock in self._open:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+    def reappear(self) -> None:
+        """Mend the cable."""
+        for sock in self._open:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
     def down(self) -> None:
         """Be gone: connections and the port are closed."""
         self._over.set()
@@ -88,11 +111,18 @@ class Receiver:
         for thread in self._threads:
             thread.join()
         for sock in self._open:
+            self._read_last(sock)
             sock.close()
         self._threads, self._open = [], []
         self._over.clear()
 
-    close = down
+    def close(self) -> None:
+        """Be gone for good."""
+        self.reappear()
+        self.down()
+
+    def _read_last(self, sock: socket.socket) -> None:
+        """Read what came in the moment before the end."""
 
     def _run(self, target: Any, *arguments: Any) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -105,6 +135,7 @@ class Sums(Receiver):
 
     def __init__(self) -> None:
         super().__init__()
+        self.gauges: dict[str, float] = {}
         self._counters: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -119,6 +150,8 @@ class Sums(Receiver):
                 value, kind = rest.split("|")[:2]
                 if kind == "c":
                     self._counters[name] += int(value)
+                elif kind == "g":
+                    self.gauges[name] = float(value)
 
 
 class Statsd(Sums):
@@ -138,29 +171,41 @@ class Statsd(Sums):
         while not self._over.is_set():
             self._hearing.wait()
             with contextlib.suppress(TimeoutError):
-                data = sock.recv(65536)
-                self.packets += 1
-                self._take(data.decode())
+                self._receive(sock)
+
+    def _receive(self, sock: socket.socket) -> None:
+        data = sock.recv(65536)
+        self.packets += 1
+        self._take(data.decode())
+
+    def _read_last(self, sock: socket.socket) -> None:
+        sock.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._receive(sock)
 
 
 class _Server(Receiver):
     """A TCP server; a subclass reads each connection in `_read`."""
 
-    backlog: ClassVar[int] = 64
-
     def start(self) -> None:
-        server = socket.socket()
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", self.port))
-        server.listen(self.backlog)
+        server = self._bound()
+        server.listen()
         server.settimeout(_TIMEOUT)
         self._open.append(server)
         self._run(self._accept, server)
 
+    def _bound(self) -> socket.socket:
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
+        server.bind(("127.0.0.1", self.port))
+        return server
+
     def _accept(self, server: socket.socket) -> None:
         while not self._over.is_set():
             self._hearing.wait()
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(OSError):  # nobody came, or it is over
                 sock, _ = server.accept()
                 sock.settimeout(_TIMEOUT)
                 self._open.append(sock)
@@ -196,6 +241,30 @@ class StatsdTcp(_Server, Sums):
         text, newline, rest = data.rpartition(b"\n")
         self._take((text + newline).decode())
         return rest
+
+
+class StatsdUnix(StatsdTcp):
+    """A StatsD on a Unix stream socket, at `path`, which goes and comes with it."""
+
+    scheme = "statsd+unix"
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    @property
+    def address(self) -> str:
+        return f"{self.scheme}://{self.path}"
+
+    def down(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        super().down()
+
+    def _bound(self) -> socket.socket:
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(self.path)
+        return server
 
 
 class Carbon(_Server):

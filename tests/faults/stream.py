@@ -43,8 +43,9 @@ class Maker:
     `ahead` is how far the worker's clock is ahead, in seconds.
     """
 
-    def __init__(self, ahead: float = 0.0) -> None:
+    def __init__(self, ahead: float = 0.0, hostname: str = HOST) -> None:
         self.task = TASK
+        self._hostname = hostname
         self.started = 0
         self._ahead = ahead
         self._clock = itertools.count(1)
@@ -69,7 +70,7 @@ class Maker:
         """An event of that type."""
         return {
             "type": kind,
-            "hostname": HOST,
+            "hostname": self._hostname,
             "pid": os.getpid(),
             "clock": next(self._clock),
             "timestamp": time.time() + self._ahead,

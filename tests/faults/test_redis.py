@@ -89,6 +89,7 @@ def test_client_kill(on: Under, client: Any, record: Record) -> None:
     assert row.recover_s < 5
 
 
+@at_length
 def test_suspended(on: Under, server: Redis, record: Record) -> None:
     """A Redis that stands still is given up, and found again."""
     trial = on()

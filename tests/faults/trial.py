@@ -96,6 +96,10 @@ class Trial:
         """Have the agent's next life log in as `login`, `user:password`."""
         self.agent = self._made("agent", self.url.replace("guest:guest", login))
 
+    def counter(self, path: str) -> int:
+        """Any counter, by its family, entity and metric."""
+        return self.receiver.counters[f"celery.faults.{path}.all"]
+
     def restart(self, number: int) -> None:
         """End the agent by that signal, and start it again."""
         self.end(number)
@@ -129,9 +133,12 @@ class Trial:
         """Remember the peak so far: it ends with the process."""
         self._peak = max(self._peak, peak_rss_mb(self.agent.pid))
 
-    def row(self, name: str, fault: str, note: str = "") -> Row:
-        """End the stream, wait until all is told, end the agent, and check the ledger."""
-        sent = self.stream.stop()
+    def row(self, name: str, fault: str, note: str = "", more: int = 0) -> Row:
+        """End the stream, wait until all is told, end the agent, and check the ledger.
+
+        `more` attempts were sent beside the stream.
+        """
+        sent = self.stream.stop() + more
         receiver = self.receiver
         with contextlib.suppress(TimeoutError):  # what is missing is in the row
             wait_until(lambda: self.told >= sent, PATIENCE, "all is told")
