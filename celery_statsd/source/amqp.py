@@ -40,6 +40,9 @@ ANSWER_WITHIN = 5.0
 LOOK_EVERY = 5.0
 """Seconds between two looks at our own queue: how much waits in it, and whether it knows us."""
 
+HEAVY = 8 * 1024 * 1024
+"""Bytes of one read, and of all that waits to be acknowledged, past which no more is taken in."""
+
 _TICK = 1.0  # seconds: the longest wait between two looks at the heartbeats
 _LOOK_WITHIN = 0.5  # seconds of silence after which a look is given up; no sign of anything
 _OURS = ("host", "userid", "password", "virtual_host", "ssl", "heartbeat", "connect_timeout")
@@ -82,6 +85,7 @@ class AmqpSource(Source):
         self._poll = select.poll()
         self._taken: list[Message] = []
         self._taken_tag = self._read_tag = self._acked_tag = 0
+        self._taken_bytes = self._read_bytes = 0
         self._end: BrokerLost | None = None
         self._queue = CONSUMPTIONS[broker.queue_type](broker, log)
         self._look_at = self._awake_at = 0.0
@@ -94,7 +98,8 @@ class AmqpSource(Source):
 
     @property
     def needs_ack(self) -> bool:
-        return 2 * (self._read_tag - self._acked_tag) >= PREFETCH
+        many = 2 * (self._read_tag - self._acked_tag) >= PREFETCH
+        return many or self._read_bytes >= HEAVY
 
     @property
     def backlog(self) -> int | None:
@@ -113,7 +118,7 @@ class AmqpSource(Source):
                 raise self._end
             with self._told():
                 self._channel.basic_ack(self._read_tag, multiple=True)
-            self._acked_tag = self._read_tag
+            self._acked_tag, self._read_bytes = self._read_tag, 0
         except BrokerLost as error:
             self._lost(error)
 
@@ -121,6 +126,7 @@ class AmqpSource(Source):
         self._url = next(self._urls)
         self._taken, self._end = [], None
         self._taken_tag = self._read_tag = self._acked_tag = 0
+        self._taken_bytes = self._read_bytes = 0
         self._look_at, self._unknown = 0.0, 0
         with self._told():
             self._connect()
@@ -157,6 +163,7 @@ class AmqpSource(Source):
     def _take(self, delivery: Any) -> None:
         self._taken_tag = delivery.delivery_info["delivery_tag"]
         self._taken.append(_message(delivery))
+        self._taken_bytes += len(delivery.body)
 
     def _read(self, timeout: float) -> Sequence[Message]:
         try:
@@ -168,6 +175,7 @@ class AmqpSource(Source):
             self._end = error  # raised by the next read: what arrived before the end comes first
         messages, self._taken = self._taken, []
         self._read_tag = self._taken_tag
+        self._read_bytes, self._taken_bytes = self._read_bytes + self._taken_bytes, 0
         return messages or ()
 
     def _listen(self, timeout: float) -> None:
@@ -189,7 +197,7 @@ class AmqpSource(Source):
         if not readable:
             return
         with suppress(TimeoutError):  # half a frame: py-amqp keeps it, the heartbeats judge
-            while len(self._taken) < PREFETCH:
+            while len(self._taken) < PREFETCH and self._taken_bytes < HEAVY:
                 self._link.blocking_read()
                 self._note_awake()
                 if not self._readable(0):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.receivers import Receiver, Statsd
 from tests.faults.stream import Publisher, vhost
-from tests.faults.table import LONG, MODE, Row, Table
+from tests.faults.table import LONG, MODE, SOAK, Row, Table
 from tests.faults.trial import Trial
 from tests.servers.rabbitmq import RabbitMQ
 
@@ -92,7 +92,7 @@ def record() -> Callable[[Row], None]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the table, where somebody asked for it."""
-    if TABLE.rows and MODE:
+    if TABLE.rows and (MODE or SOAK):
         terminalreporter.section("faults")
         terminalreporter.write_line(TABLE.text())
 

@@ -13,6 +13,9 @@ MODE = os.environ.get("FAULTS", "")
 
 LONG = MODE == "long"
 
+SOAK = float(os.environ.get("SOAK_SECONDS", "0"))
+"""How long `make soak` lasts, in seconds; 0: not at all."""
+
 JSON = REPOSITORY / "docs" / "faults.json"
 MARKDOWN = REPOSITORY / "docs" / "faults.md"
 

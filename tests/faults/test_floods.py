@@ -11,7 +11,7 @@ import pytest
 from tests.faults.conftest import Under
 from tests.faults.stream import Maker, message
 from tests.faults.table import LONG
-from tests.faults.trial import Record, Trial
+from tests.faults.trial import Record, Trial, is_exact
 from tests.servers.process import wait_until
 from tests.servers.rabbitmq import RabbitMQ
 
@@ -98,14 +98,30 @@ def test_poison(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     poured = pour(rabbitmq, trial, FLOOD // 10, poisoned=True)
     bad = poured * sum(events for _, events in POISON)
     trial.recovered(300)
-    wait_until(lambda: trial.receiver.own("events_bad") >= bad, 60, "all the bad ones are counted")
+    wait_until(lambda: trial.receiver.own("events_bad") >= bad, 60, "the bad ones are counted")
     lines = len(trial.agent.output().splitlines())
-    row = trial.row(
-        "L20", f"{len(POISON)} poisoned bodies to each good one", f"{bad} bad events", more=poured
-    )
+    fault = f"{len(POISON)} poisoned bodies to each good one"
+    row = trial.row("L20", fault, f"{bad} bad events", more=poured)
     record(row)
 
     assert row.sent == row.counted
     assert (0, 0, 0) == (row.lost, row.doubled, row.lost_reported)
     assert bad == trial.receiver.own("events_bad")
     assert lines < 50
+
+
+def test_heavy_bodies(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
+    """Bodies of 200 kB, more of them than one prefetch of memory could hold."""
+    number = 5000 if LONG else 1000
+    trial = under(rate=20)
+    body = b'{"type": "task-sent", "uuid": "' + b"x" * 200_000
+    with amqp.Connection(f"127.0.0.1:{rabbitmq.port}", virtual_host=trial.vhost) as link:
+        channel = link.channel()
+        for _ in range(number):
+            channel.basic_publish(message(body), "celeryev", "task.multi")
+    wait_until(lambda: trial.receiver.own("events_bad") >= number, 120, "all are counted as bad")
+    row = trial.row("L6", f"{number} bodies of 200 kB at once")
+    record(row)
+
+    assert is_exact(row)
+    assert row.peak_rss_mb < 96

@@ -88,9 +88,10 @@ class Trial:
         """On RabbitMQ: where it all happens."""
         return self.url.rpartition("/")[2]
 
-    def stand_by(self, url: str) -> None:
+    def stand_by(self, url: str) -> Agent:
         """Start another agent of the group, which finds the broker at `url`."""
-        self._others.append(self._made("other", url).listen())
+        self._others.append(self._made(f"other{len(self._others)}", url).listen())
+        return self._others[-1]
 
     def log_in(self, login: str) -> None:
         """Have the agent's next life log in as `login`, `user:password`."""
@@ -175,8 +176,16 @@ class Trial:
 
 def peak_rss_mb(pid: int) -> float:
     """The most memory the process has had resident so far, in MB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return _status_mb(pid, "VmHWM")
+
+
+def rss_mb(pid: int) -> float:
+    """The memory the process has resident, in MB."""
+    return _status_mb(pid, "VmRSS")
+
+
+def _status_mb(pid: int, field: str) -> float:
+    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1000 if found else 0.0
 
 
