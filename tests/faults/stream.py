@@ -30,6 +30,9 @@ HOST = "w1@host"
 CONFIRMED_WITHIN = 8.0
 """Seconds until a message that was not confirmed is published again, the same to the byte."""
 
+MARKS = 40
+"""Task names there are."""
+
 BEAT = 0.5
 """Seconds between two heartbeats of the worker on Redis."""
 
@@ -49,7 +52,7 @@ class Maker:
         self.started = 0
         self._ahead = ahead
         self._clock = itertools.count(1)
-        self._marks = itertools.count(1)
+        self._marks = itertools.cycle(range(1, MARKS))
 
     def attempt(self) -> list[dict[str, Any]]:
         """What is sent of one attempt."""
@@ -79,7 +82,7 @@ class Maker:
         }
 
     def mark(self) -> str:
-        """Another task name."""
+        """Another task name, not used for long: an agent would remember each for ever."""
         self.task = f"{TASK}{next(self._marks)}"
         return self.task
 

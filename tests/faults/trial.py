@@ -125,7 +125,8 @@ class Trial:
         """Wait until an attempt that is sent from now on has come out; the seconds it took, since
         the fault was over (monotonic; now, if it is not given)."""
         began, task = since or time.monotonic(), self.stream.mark()
-        wait_until(lambda: self.receiver.task(task), seconds, "it counts again")
+        before = self.receiver.task(task)
+        wait_until(lambda: self.receiver.task(task) > before, seconds, "it counts again")
         took = time.monotonic() - began
         self.recover_s = max(took, self.recover_s or 0.0)
         return took
