@@ -44,7 +44,6 @@ HEAVY = 8 * 1024 * 1024
 """Bytes of one read, and of all that waits to be acknowledged, past which no more is taken in."""
 
 _TICK = 1.0  # seconds: the longest wait between two looks at the heartbeats
-_LOOK_WITHIN = 0.5  # seconds of silence after which a look is given up; no sign of anything
 _OURS = ("host", "userid", "password", "virtual_host", "ssl", "heartbeat", "connect_timeout")
 
 # What py-amqp raises when the connection or the channel is gone; the others when a frame makes no
@@ -131,6 +130,7 @@ class AmqpSource(Source):
         with self._told():
             self._connect()
             self._channel = self._queue.consume(self._link, self._take)
+            self._channel._callbacks[spec.Queue.DeclareOk] = self._note_queue
         self._awake_at = time.monotonic()
 
     def _connect(self) -> None:
@@ -215,21 +215,24 @@ class AmqpSource(Source):
             raise BrokerLost(f"we slept for {asleep:.0f} s, longer than a heartbeat")
 
     def _look(self) -> None:
-        """See what waits in our queue. Nothing is published, nor waited for for long."""
+        """Ask what waits in our queue: the answer comes in the stream, behind what is under way.
+
+        To wait for it would be to take in, at once, all that lies before it.
+        """
         now = time.monotonic()
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        channel = self._channel
-        channel.send_method(*_passive_declaration(self._queue.name))
-        with suppress(TimeoutError):  # the heartbeats judge; a late answer is of no harm
-            found = channel.wait(spec.Queue.DeclareOk, timeout=_LOOK_WITHIN, returns_tuple=True)
-            _, self._waiting, consumers = found
-            # A quorum queue that went down forgets its consumers without telling them. While it
-            # chooses a leader it may look so for a moment.
-            self._unknown = 0 if consumers else self._unknown + 1
-            if self._unknown > 1:
-                raise BrokerLost("the event queue does not know us any more")
+        self._channel.send_method(*_passive_declaration(self._queue.name))
+
+    def _note_queue(self, _name: str, waiting: int, consumers: int) -> None:
+        """Take the answer to a look."""
+        self._waiting = waiting
+        # A quorum queue that went down forgets its consumers without telling them. While it
+        # chooses a leader it may look so for a moment.
+        self._unknown = 0 if consumers else self._unknown + 1
+        if self._unknown > 1:
+            raise BrokerLost("the event queue does not know us any more")
 
     def _readable(self, wait: float) -> bool:
         # TLS may hold decrypted bytes of which the kernel knows nothing any more.

@@ -3,6 +3,7 @@
 import itertools
 import json
 import multiprocessing
+import signal
 from typing import Any
 
 import amqp
@@ -112,13 +113,16 @@ def test_poison(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
 
 def test_heavy_bodies(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """Bodies of 200 kB, more of them than one prefetch of memory could hold."""
-    number = 5000 if LONG else 1000
+    number = 3000 if LONG else 500
     trial = under(rate=20)
+    trial.end(signal.SIGTERM)
     body = b'{"type": "task-sent", "uuid": "' + b"x" * 200_000
-    with amqp.Connection(f"127.0.0.1:{rabbitmq.port}", virtual_host=trial.vhost) as link:
+    address = f"127.0.0.1:{rabbitmq.port}"
+    with amqp.Connection(address, virtual_host=trial.vhost, confirm_publish=True) as link:
         channel = link.channel()
         for _ in range(number):
             channel.basic_publish(message(body), "celeryev", "task.multi")
+    trial.agent.listen()
     wait_until(lambda: trial.receiver.own("events_bad") >= number, 120, "all are counted as bad")
     row = trial.row("L6", f"{number} bodies of 200 kB at once")
     record(row)
