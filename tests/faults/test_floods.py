@@ -9,7 +9,7 @@ from typing import Any
 import amqp
 import pytest
 
-from tests.faults.conftest import Under
+from tests.faults.conftest import Under, at_length
 from tests.faults.stream import Maker, message
 from tests.faults.table import LONG
 from tests.faults.trial import Record, Trial, is_exact
@@ -18,8 +18,11 @@ from tests.servers.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.e2e
 
-FLOOD = 200_000 if LONG else 6_000
+FLOOD = 100_000
 """Attempts, published as fast as the broker takes them by several processes at once."""
+
+GOOD = 4000 if LONG else 400
+"""Attempts among the poison."""
 
 PUBLISHERS = 4
 
@@ -81,6 +84,7 @@ def pour(rabbitmq: RabbitMQ, trial: Trial, attempts: int, poisoned: bool) -> int
     return each * PUBLISHERS
 
 
+@at_length
 def test_flood(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """Far more than it can count at once: it takes its time, and counts all."""
     trial = under(rate=20)
@@ -96,7 +100,7 @@ def test_flood(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
 def test_poison(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """Nine poisoned bodies to each good one, at full speed: each is counted as bad, no more."""
     trial = under(rate=20)
-    poured = pour(rabbitmq, trial, FLOOD // 10, poisoned=True)
+    poured = pour(rabbitmq, trial, GOOD, poisoned=True)
     bad = poured * sum(events for _, events in POISON)
     trial.recovered(300)
     wait_until(lambda: trial.receiver.own("events_bad") >= bad, 60, "the bad ones are counted")
@@ -113,7 +117,7 @@ def test_poison(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
 
 def test_heavy_bodies(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """Bodies of 200 kB, more of them than one prefetch of memory could hold."""
-    number = 3000 if LONG else 500
+    number = 2000 if LONG else 300
     trial = under(rate=20)
     trial.end(signal.SIGTERM)
     body = b'{"type": "task-sent", "uuid": "' + b"x" * 200_000

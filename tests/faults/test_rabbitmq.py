@@ -157,6 +157,7 @@ def test_reset(under: Under, proxy: Proxy, record: Record) -> None:
     assert is_exact(row)
 
 
+@at_length
 def test_slices(under: Under, proxy: Proxy, record: Record) -> None:
     """Frames that come byte after byte."""
     proxy.set("slice")
@@ -300,9 +301,31 @@ def test_length_limit(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     assert (row.lost, 0) == (row.lost_reported, row.doubled)
 
 
+@at_length
+def test_consumer_timeout(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
+    """A broker that ends consumers who hold a message for 60 s, and a sink that is away longer:
+    what is counted is safe in the journal, and therefore acknowledged."""
+    before = rabbitmq.ctl("eval", "application:get_env(rabbit, consumer_timeout).")
+    rabbitmq.ctl("eval", "application:set_env(rabbit, consumer_timeout, 60000).")
+    try:
+        trial = under()
+        trial.receiver.down()
+        pause(130)  # the broker looks once a minute
+        trial.receiver.start()
+        trial.recovered()
+    finally:
+        millis = "".join(filter(str.isdigit, before))
+        rabbitmq.ctl("eval", f"application:set_env(rabbit, consumer_timeout, {millis}).")
+    row = trial.row("B15", "consumer timeout of 60 s, StatsD away for 130 s")
+    record(row)
+
+    assert is_exact(row)
+    assert 0 == trial.logged("broker_lost")
+
+
 @pytest.mark.parametrize(
     "how",
-    ["killed", *(pytest.param(how, marks=at_length) for how in ("suspended", "black-holed"))],
+    [pytest.param(how, marks=at_length) for how in ("killed", "suspended", "black-holed")],
 )
 def test_takeover(
     how: str,

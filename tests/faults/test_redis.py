@@ -102,6 +102,7 @@ def test_suspended(on: Under, server: Redis, record: Record) -> None:
     assert is_told(row)
 
 
+@at_length
 def test_black_hole(on: Under, server: Redis, record: Record) -> None:
     """A connection that swallows everything is noticed by its PINGs within 8 s."""
     with Proxy(server.port) as proxy:

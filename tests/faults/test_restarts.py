@@ -13,7 +13,7 @@ from tests.faults.trial import FLUSH, Record, is_exact, pause
 
 pytestmark = pytest.mark.e2e
 
-RESTARTS = int(os.environ.get("RESTARTS", "50" if LONG else "4"))
+RESTARTS = int(os.environ.get("RESTARTS", "50" if LONG else "3"))
 """How often each way."""
 
 

@@ -8,17 +8,23 @@ import time
 import pytest
 
 from celery_statsd.agent import CHECKPOINT
-from tests.faults.conftest import RATE, Under
+from tests.faults.conftest import RATE, Under, at_length
 from tests.faults.table import LONG
 from tests.faults.trial import FLUSH, Record, pause
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = float(os.environ.get("SEVERAL_SECONDS", "60" if LONG else "4"))
+SECONDS = float(os.environ.get("SEVERAL_SECONDS", "60" if LONG else "3"))
 """How long agents come and go."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+        pytest.param(signal.SIGKILL, id="SIGKILL", marks=at_length),
+    ],
+)
 def test_three_agents_count_each_event_once(
     number: signal.Signals, under: Under, record: Record
 ) -> None:

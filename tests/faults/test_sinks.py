@@ -83,7 +83,7 @@ def test_unix_socket_removed(
     """The socket goes and comes with its StatsD."""
     receiver = receive(StatsdUnix, str(tmp_path / "statsd.sock"))
     trial = under(receiver=receiver)
-    for _ in range(5 if LONG else 2):
+    for _ in range(5 if LONG else 1):
         receiver.down()
         pause(1.0)
         receiver.start()
@@ -193,6 +193,7 @@ def test_full_disk(small_disk: Path, under: Under, record: Record) -> None:
     assert row.doubled <= RATE * FLUSH
 
 
+@at_length
 def test_torn_journal(under: Under, tmp_path: Path, record: Record) -> None:
     """Half a record stands at the journal's end after a crash: it is cut off."""
     trial = under()
