@@ -28,14 +28,16 @@ Under = Callable[..., Trial]
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
     config.addinivalue_line("markers", "at_length: runs in the long form only (FAULTS=long)")
+    config.addinivalue_line("markers", "soak: runs when SOAK_SECONDS says for how long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out of the short form what takes too long for it."""
-    if not LONG:
-        long = [item for item in items if item.get_closest_marker("at_length")]
-        items[:] = [item for item in items if item not in long]
-        config.hook.pytest_deselected(items=long)
+    """Leave out what was not asked for."""
+    unasked = [name for name, asked in (("at_length", LONG), ("soak", SOAK)) if not asked]
+    out = [item for item in items if any(map(item.get_closest_marker, unasked))]
+    if out:
+        items[:] = [item for item in items if item not in out]
+        config.hook.pytest_deselected(items=out)
 
 
 @pytest.fixture
