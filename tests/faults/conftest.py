@@ -102,4 +102,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the documents after a long run; a part of one, or one that failed, joins them."""
     if TABLE.rows and LONG:
-        TABLE.write(whole=exitstatus == 0 and not session.config.option.keyword)
+        config = session.config
+        all_of_it = [Path(__file__).parent] == [Path(arg).resolve() for arg in config.args]
+        TABLE.write(whole=exitstatus == 0 and all_of_it and not config.option.keyword)
