@@ -106,6 +106,7 @@ class Agent:
         self._looked_at = 0.0
         self._tick_at = 0.0
         self._checkpoint_at = 0.0
+        self._commits = 0
         self._doubt_at, self._patience = 0.0, FIRST_DOUBT
 
     @classmethod
@@ -214,12 +215,12 @@ class Agent:
         turn = self._source.turn()
         now = time.time()
         with self._lock:
+            if messages or not self._source.connected:
+                self._speaker.serve(self._source.connected, now)
             self._intake.take(messages, now)
             self._vitals.foreign = self._intake.foreign
             # An attempt to connect may have taken its time: what counts is before and after.
             self._excuse_silence(now, connected and self._source.connected)
-            if messages or not self._source.connected:
-                self._speaker.serve(self._source.connected, now)
             self._looked_at = now
             if turn is not None:
                 self._speaker.turn(turn, now)
@@ -232,7 +233,10 @@ class Agent:
             self._tick_at = now
             self._doubt_the_silence(now)
         due = not self._checkpoint_at <= now < self._checkpoint_at + CHECKPOINT
-        if due or not self._state or self._source.needs_ack:
+        # What was made safe elsewhere, with a flush, the broker is told of at once: were we killed
+        # before, the next of the group would count it too.
+        safe = self._chronicle.commits != self._commits
+        if due or safe or not self._state or self._source.needs_ack:
             self._checkpoint(now)
 
     def _doubt_the_silence(self, now: float) -> None:
@@ -250,7 +254,7 @@ class Agent:
         """Make what was taken in safe; then the broker may forget it."""
         self._chronicle.commit()
         self._source.ack()
-        self._checkpoint_at = now
+        self._checkpoint_at, self._commits = now, self._chronicle.commits
 
     def _excuse_silence(self, now: float, connected: bool) -> None:
         """Nobody is taken for dead because we did not listen."""

@@ -73,7 +73,8 @@ class Chronicle:
     """A pipeline that `make` makes and, once opened, its journal; `sinks` are the sinks' names.
 
     `number` is that of the last flush, `cut` the last mark; `given_up` counts the flushes laws 2
-    and 3 have cost. `identity` is the same for all processes that use one journal.
+    and 3 have cost. `commits` counts how often something was made safe. `identity` is the same for all processes
+    that use one journal.
     """
 
     def __init__(self, make: Callable[[], Pipeline], sinks: Iterable[str], log: Log) -> None:
@@ -82,6 +83,7 @@ class Chronicle:
         self.number = 0
         self.cut = ""
         self.given_up = 0
+        self.commits = 0
         self.identity = uuid4().hex
         self._sent = dict.fromkeys(sinks, 0)
         self._log = log
@@ -200,6 +202,7 @@ class Chronicle:
             return
         try:
             self._journal.commit()
+            self.commits += 1
         except OSError as error:
             self._fail(error)
 
