@@ -73,8 +73,8 @@ class Chronicle:
     """A pipeline that `make` makes and, once opened, its journal; `sinks` are the sinks' names.
 
     `number` is that of the last flush, `cut` the last mark; `given_up` counts the flushes laws 2
-    and 3 have cost. `commits` counts how often something was made safe. `identity` is the same for all processes
-    that use one journal.
+    and 3 have cost, `commits` how often something was made safe. `identity` is the same for all
+    processes that use one journal.
     """
 
     def __init__(self, make: Callable[[], Pipeline], sinks: Iterable[str], log: Log) -> None:

@@ -70,12 +70,18 @@ class Receiver:
         raise NotImplementedError
 
     def count(self, stage: str) -> int:
-        """What has come of one stage of the whole cluster."""
-        return self.counters[f"celery.faults.cluster.all.{stage}.all"]
+        """What has come of one stage of the whole cluster, whoever has told it: an agent that is
+        not served any more tells what it has left under its own name."""
+        return self._over_reporters(f"cluster.all.{stage}")
 
     def task(self, name: str) -> int:
         """How many attempts of one task have succeeded."""
-        return self.counters[f"celery.faults.task.{escape(name)}.succeeded.all"]
+        return self._over_reporters(f"task.{escape(name)}.succeeded")
+
+    def _over_reporters(self, series: str) -> int:
+        head = f"celery.faults.{series}."
+        counters = self.counters
+        return sum(counters[path] for path in list(counters) if path.startswith(head))
 
     def own(self, metric: str) -> int:
         """A counter of the agent itself."""
