@@ -41,8 +41,10 @@ ANSWER_WITHIN = 5.0
 LOOK_EVERY = 5.0
 """Seconds between two looks at our own queue: how much waits in it, and whether it knows us."""
 
+HEAVY = 8 * 1024 * 1024
+"""Bytes of one read, and of all that waits to be acknowledged, past which no more is taken in."""
+
 _TICK = 1.0  # seconds: the longest wait between two looks at the heartbeats
-_LOOK_WITHIN = 0.5  # seconds of silence after which a look is given up; no sign of anything
 _OURS = ("host", "userid", "password", "virtual_host", "ssl", "heartbeat", "connect_timeout")
 
 # What py-amqp raises when the connection or the channel is gone; the others when a frame makes no
@@ -83,10 +85,11 @@ class AmqpSource(Source):
         self._poll = select.poll()
         self._taken: list[Message] = []
         self._taken_tag = self._read_tag = self._acked_tag = 0
+        self._taken_bytes = self._read_bytes = 0
         self._end: BrokerLost | None = None
         parted = broker.partitions > 1
         self._queue = (PartitionQueue if parted else CONSUMPTIONS[broker.queue_type])(broker, log)
-        self._look_at = 0.0
+        self._look_at = self._awake_at = 0.0
         self._waiting: int | None = None
         self._unknown = 0
 
@@ -96,7 +99,8 @@ class AmqpSource(Source):
 
     @property
     def needs_ack(self) -> bool:
-        return 2 * (self._read_tag - self._acked_tag) >= PREFETCH
+        many = 2 * (self._read_tag - self._acked_tag) >= PREFETCH
+        return many or self._read_bytes >= HEAVY
 
     @property
     def backlog(self) -> int | None:
@@ -119,7 +123,7 @@ class AmqpSource(Source):
                 raise self._end
             with self._told():
                 self._channel.basic_ack(self._read_tag, multiple=True)
-            self._acked_tag = self._read_tag
+            self._acked_tag, self._read_bytes = self._read_tag, 0
         except BrokerLost as error:
             self._lost(error)
 
@@ -127,10 +131,13 @@ class AmqpSource(Source):
         self._url = next(self._urls)
         self._taken, self._end = [], None
         self._taken_tag = self._read_tag = self._acked_tag = 0
+        self._taken_bytes = self._read_bytes = 0
         self._look_at, self._unknown = 0.0, 0
         with self._told():
             self._connect()
             self._channel = self._queue.consume(self._link, self._take)
+            self._channel._callbacks[spec.Queue.DeclareOk] = self._note_queue
+        self._awake_at = time.monotonic()
 
     def _connect(self) -> None:
         parts = parse_url(self._url)
@@ -162,6 +169,7 @@ class AmqpSource(Source):
     def _take(self, delivery: Any) -> None:
         self._taken_tag = delivery.delivery_info["delivery_tag"]
         self._taken.append(_message(delivery))
+        self._taken_bytes += len(delivery.body)
 
     def _read(self, timeout: float) -> Sequence[Message]:
         try:
@@ -173,6 +181,7 @@ class AmqpSource(Source):
             self._end = error  # raised by the next read: what arrived before the end comes first
         messages, self._taken = self._taken, []
         self._read_tag = self._taken_tag
+        self._read_bytes, self._taken_bytes = self._read_bytes + self._taken_bytes, 0
         return messages or ()
 
     def _listen(self, timeout: float) -> None:
@@ -189,30 +198,47 @@ class AmqpSource(Source):
 
     def _drain(self, wait: float) -> None:
         """Take in all frames at hand, waiting up to `wait` seconds for the first."""
-        if not self._readable(wait):
+        readable = self._readable(wait)
+        self._note_awake()
+        if not readable:
             return
         with suppress(TimeoutError):  # half a frame: py-amqp keeps it, the heartbeats judge
-            while len(self._taken) < PREFETCH:
+            while len(self._taken) < PREFETCH and self._taken_bytes < HEAVY:
                 self._link.blocking_read()
+                self._note_awake()
                 if not self._readable(0):
                     return
 
+    def _note_awake(self) -> None:
+        """Raise BrokerLost after a sleep (SIGSTOP, no processor time) that cost us the queue.
+
+        What waits in our socket then has been given to the next of the group, too.
+        """
+        now = time.monotonic()
+        asleep, self._awake_at = now - self._awake_at, now
+        if asleep > HEARTBEAT and self._broker.queue_type != "transient":
+            self._taken.clear()
+            raise BrokerLost(f"we slept for {asleep:.0f} s, longer than a heartbeat")
+
     def _look(self) -> None:
-        """See what waits in our queue. Nothing is published, nor waited for for long."""
+        """Ask what waits in our queue: the answer comes in the stream, behind what is under way.
+
+        To wait for it would be to take in, at once, all that lies before it.
+        """
         now = time.monotonic()
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        channel = self._channel
-        channel.send_method(*_passive_declaration(self._queue.name))
-        with suppress(TimeoutError):  # the heartbeats judge; a late answer is of no harm
-            found = channel.wait(spec.Queue.DeclareOk, timeout=_LOOK_WITHIN, returns_tuple=True)
-            _, self._waiting, consumers = found
-            # A quorum queue that went down forgets its consumers without telling them. While it
-            # chooses a leader it may look so for a moment.
-            self._unknown = 0 if consumers else self._unknown + 1
-            if self._unknown > 1:
-                raise BrokerLost("the event queue does not know us any more")
+        self._channel.send_method(*_passive_declaration(self._queue.name))
+
+    def _note_queue(self, _name: str, waiting: int, consumers: int) -> None:
+        """Take the answer to a look."""
+        self._waiting = waiting
+        # A quorum queue that went down forgets its consumers without telling them. While it
+        # chooses a leader it may look so for a moment.
+        self._unknown = 0 if consumers else self._unknown + 1
+        if self._unknown > 1:
+            raise BrokerLost("the event queue does not know us any more")
 
     def _readable(self, wait: float) -> bool:
         # TLS may hold decrypted bytes of which the kernel knows nothing any more.
