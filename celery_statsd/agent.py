@@ -177,7 +177,7 @@ class Agent:
             self._vitals.begin()
             self._speaker.begin(lacking)
         self._flusher.start()
-        sinks = " ".join(self._chronicle.sinks)
+        sinks = " ".join(outlet.sink.address.text for outlet in self._speaker.outlets)
         self._log.info("agent_started", broker=self._source.place, sinks=sinks)
 
     def _leave(self) -> None:
