@@ -89,9 +89,7 @@ class Agent:
         scope: Scope = CLUSTER,
     ) -> None:
         self._source = source
-        self._sinks = list(sinks)
-        addresses = [sink.address.text for sink in self._sinks]
-        self._chronicle = Chronicle(make, addresses, log)
+        self._chronicle = Chronicle(make, (), log)
         self._state = state
         self._log = log
         self._lock = threading.Lock()
@@ -99,6 +97,7 @@ class Agent:
         self._vitals = Vitals(self._chronicle, source, host, alias)
         self._speaker = Speaker(self._chronicle, source, self._vitals, self._lock, log, host=host)
         self._speaker.interval = flush_interval
+        self._speaker.adopt(sinks)
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._keep_flushing, name="flush", daemon=True)
         self._fault: Exception | None = None
@@ -162,22 +161,24 @@ class Agent:
         changed = {name for name in names if getattr(settings, name) != getattr(old, name)}
         self._log.turn_to(settings.log_level, settings.log_format)
         with self._lock:
+            if self._stopping.is_set():
+                return
             self._speaker.interval = settings.flush_interval
             self._speaker.adopt(sinks.values())
-        self._settings = settings
+            self._settings = settings
         self._log.info("reloaded", changed=" ".join(sorted(changed & RELOADABLE)) or "nothing")
         if changed - RELOADABLE:
             self._log.warning("restart_needed", by=" ".join(sorted(changed - RELOADABLE)))
 
     def _start(self) -> None:
         now = time.time()
-        lacking = self._chronicle.open(self._state, now)
-        self._source.identity = f"{socket.gethostname()}-{self._chronicle.identity}"
-        self._vitals.begin()
-        self._speaker.adopt(self._sinks)
-        self._speaker.begin(lacking)
+        with self._lock:  # a reload may come as soon as we are there
+            lacking = self._chronicle.open(self._state, now)
+            self._source.identity = f"{socket.gethostname()}-{self._chronicle.identity}"
+            self._vitals.begin()
+            self._speaker.begin(lacking)
         self._flusher.start()
-        sinks = " ".join(sink.address.text for sink in self._sinks)
+        sinks = " ".join(outlet.sink.address.text for outlet in self._speaker.outlets)
         self._log.info("agent_started", broker=self._source.place, sinks=sinks)
 
     def _leave(self) -> None:
@@ -193,11 +194,11 @@ class Agent:
     def _close(self) -> None:
         """Let the outlets finish and leave the broker, at the same time."""
         deadline = time.monotonic() + FAREWELL
-        for outlet in self._speaker.outlets:
-            outlet.finish()
+        with self._lock:
+            outlets = self._speaker.finish()
         if not self._source.chorus:
             self._source.close()
-        for outlet in self._speaker.outlets:
+        for outlet in outlets:
             outlet.join(max(0.0, deadline - time.monotonic()))
             if outlet.is_alive():
                 sink, waiting = outlet.sink.address.text, outlet.waiting
@@ -263,7 +264,8 @@ class Agent:
 
     def _take_last_words(self) -> None:
         deadline = time.monotonic() + LAST_WORDS
-        if self._source.alone:
+        self._source.retire()
+        if self._source.chorus and self._source.alone:
             self._speaker.leaving = True
             self._source.mark(beat_after(time.time(), self._speaker.interval), last=True)
         while self._source.connected and time.monotonic() < deadline:
@@ -285,13 +287,15 @@ class Agent:
         # a moment ago, and Graphite keeps one value for each beat.
         interval = self._speaker.interval
         due = beat_after(time.time() + interval, interval)
-        while not self._stopping.wait(max(0.0, due - time.time())):
-            now, interval = time.time(), self._speaker.interval
+        while not self._stopping.wait(min(NAP, max(0.0, due - time.time()))):
+            now = time.time()
             if due <= now:
                 with self._lock:
                     self._excuse_silence(now, self._source.connected)
                 self._speaker.beat(due)
-            if not now < due <= now + 2 * interval:  # done; or the clock was set back
+            # Done; or the clock was set back; or there is a new interval.
+            if not now < due <= now + 2 * interval or interval != self._speaker.interval:
+                interval = self._speaker.interval
                 due = beat_after(now, interval)
 
 

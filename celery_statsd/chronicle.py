@@ -119,6 +119,11 @@ class Chronicle:
             self._begin(now)
         return lacking
 
+    @property
+    def sinks(self) -> Iterable[str]:
+        """The sinks that are followed."""
+        return self._sent.keys()
+
     def lacks(self, sink: str, number: int) -> bool:
         """Whether `sink` may not have that flush."""
         return number > self._sent.get(sink, 0)
@@ -179,9 +184,12 @@ class Chronicle:
 
     def waive(self, number: int) -> None:
         """No sink needs the flushes up to that number: another agent says them."""
-        for sink, sent in self._sent.items():
-            if number > sent:
-                self.delivered(sink, number)
+        self.waive_for(self._sent, number)
+
+    def waive_for(self, sinks: Iterable[str], number: int) -> None:
+        """The same for some of the sinks."""
+        for sink in list(sinks):
+            self.delivered(sink, number)
 
     def follow(self, sinks: Iterable[str]) -> None:
         """From the next flush on these are the sinks."""
@@ -191,8 +199,9 @@ class Chronicle:
             self._write(Sent(sink, self.number))
 
     def delivered(self, sink: str, number: int) -> None:
-        """`sink` has every flush up to `number`. One that is not followed any more is ignored."""
-        if sink in self._sent:
+        """`sink` has every flush up to `number`. One that is not followed any more is ignored, and
+        so is what is known already."""
+        if number > self._sent.get(sink, number):
             self._sent[sink] = number
             self._write(Sent(sink, number))
 

@@ -687,7 +687,7 @@ def test_settings_reach_every_part(tmp_path: Path) -> None:
     agent = Agent.of(settings, Log(stream=logged))
     thread = threading.Thread(target=agent.run)
     thread.start()
-    sinks = agent._sinks
+    sinks = [outlet.sink for outlet in agent._speaker.outlets]
     wait_until(lambda: all(sink.batches for sink in sinks), 5, "both have a flush")
     agent.stop()
     thread.join(10)

@@ -15,7 +15,7 @@ Laws, each paid for by a failure seen in the usual receivers:
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -100,17 +100,20 @@ class Mark(NamedTuple):
 
 
 class Said(NamedTuple):
-    """The speaker has delivered the flush that ended at the mark `cut`, and all before it."""
+    """The speaker has delivered the flush that ended at the mark `cut`, and all before it, to all
+    sinks but those that are `lacking` it."""
 
     cut: str
+    lacking: tuple[str, ...] = ()
 
 
 class Joined(NamedTuple):
-    """From here on the stream is heard; `cut` was the last mark before, "" when none is known.
-    `mine`: this agent had set it."""
+    """From here on the stream is heard; `cut` was the last mark before, "" when none is known, and
+    `said` the last word of what was said. `mine`: this agent had set the mark."""
 
     cut: str
     mine: bool
+    said: Said | None = None
 
 
 Turn = Mark | Said | Joined
@@ -206,15 +209,18 @@ class Source(ABC):
 
     @property
     def alone(self) -> bool:
-        """Whether nobody else of its chorus speaks, nor hears the stream to speak later."""
+        """Whether nobody else of its chorus has heard all that is not said yet."""
         return False
+
+    def retire(self) -> None:  # noqa: B027
+        """This agent is about to leave its chorus, who must not count on it any more."""
 
     def mark(self, stamp: float, last: bool = False) -> None:  # noqa: B027
         """Ask for a Mark, for a flush of that time. Only the speaker's wish is granted; the `last`
         one also to an agent that speaks by then because nobody else does."""
 
-    def say(self, cut: str) -> None:  # noqa: B027
-        """Let the chorus know that the flush of that mark is delivered."""
+    def say(self, cut: str, lacking: Iterable[str]) -> None:  # noqa: B027
+        """Let the chorus know that the flush of that mark is delivered to all sinks but those."""
 
     def doubt(self, reason: str) -> None:  # noqa: B027
         """Nothing is heard that should be: connect anew, if that may help."""

@@ -10,7 +10,7 @@ import itertools
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -104,6 +104,7 @@ class RedisSource(Source):
         self._prefix = ""
         self._early: deque[list[Any]] = deque()
         self._lease: Lease | None = None
+        self._alone = self._refused = False  # what the last lease knew
         self._turn: Turn | None = None
 
     @property
@@ -112,11 +113,16 @@ class RedisSource(Source):
 
     @property
     def chorus(self) -> bool:
-        return self._broker.chorus and not (self._lease and self._lease.refused)
+        return self._broker.chorus and not (self._lease.refused if self._lease else self._refused)
 
     @property
     def alone(self) -> bool:
-        return self._lease is not None and self._lease.alone
+        return self._lease.alone if self._lease else self._alone
+
+    def retire(self) -> None:
+        """Told to Redis, which also answers who else is there."""
+        if lease := self._lease:
+            lease.retire()
 
     def turn(self) -> Turn | None:
         turn, self._turn = self._turn, None
@@ -127,10 +133,10 @@ class RedisSource(Source):
         if lease := self._lease:
             lease.mark(stamp, last)
 
-    def say(self, cut: str) -> None:
-        """Published, if this agent still speaks."""
+    def say(self, cut: str, lacking: Iterable[str]) -> None:
+        """Published, and kept for those who are still to come."""
         if lease := self._lease:
-            lease.say(cut)
+            lease.say(cut, lacking)
 
     def doubt(self, reason: str) -> None:
         """Leave this server, and ask anew which one is the master."""
@@ -246,6 +252,7 @@ class RedisSource(Source):
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
+            self._alone, self._refused = lease.alone, lease.refused
             lease.leave()
         self._turn = None
         self._early.clear()
