@@ -44,6 +44,10 @@ from celery_statsd.vitals import Vitals
 IDLE = 0.5
 """Seconds the listening loop waits for a message before it looks at the time."""
 
+BREATH, MANY = 0.02, 500
+"""Seconds it lets messages gather after a read that found some, but fewer than so many: to be
+woken for each of them would be most of what they cost."""
+
 CHECKPOINT = 1.0
 """Seconds from one commit of the journal, and acknowledgement to the broker, to the next."""
 
@@ -131,7 +135,8 @@ class Agent:
         self._start()
         try:
             while not self._stopping.is_set():
-                self._listen(IDLE)
+                if 0 < self._listen(IDLE) < MANY:
+                    self._stopping.wait(BREATH)
             self._take_last_words()
         finally:
             self.stop()
