@@ -25,8 +25,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.load import Message, Plan, Stream
-from celery_statsd.agent import resident_bytes
 from celery_statsd.pipeline import Pipeline
+from celery_statsd.vitals import resident_bytes
 
 PARTS = 5
 

@@ -28,9 +28,7 @@ def frame(kind: int, channel: int, payload: bytes) -> bytes:
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
 
 
-def delivery(
-    tag: int, body: bytes, properties: bytes, key: str, channel: int = OURS
-) -> list[bytes]:
+def delivery(tag: int, body: bytes, said: bytes, key: str, channel: int = OURS) -> list[bytes]:
     """The frames of a basic.deliver."""
     arguments = dumps("sLbss", ("celery-statsd", tag, False, "celeryev", key))
     method = struct.pack(">HH", *spec.Basic.Deliver) + arguments
