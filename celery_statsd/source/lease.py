@@ -20,10 +20,12 @@ if alone.
 """
 
 import queue
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -185,7 +187,11 @@ class Lease:
         """Let go of Redis at once."""
         self._held_until = 0.0
         self._wishes.put(None)
-        self._connection.disconnect()
+        # The thread may be reading: its socket is ended under it, the rest it clears away itself.
+        sock = self._connection._sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _keep(self) -> None:
         """Renew the lease, or try to take it, and grant wishes; until told to end."""
@@ -193,6 +199,7 @@ class Lease:
         while granted and not self.refused:
             self._try(self._renew)
             granted = self._grant_until(time.monotonic() + RENEW_EVERY)
+        self._connection.disconnect()
 
     def _grant_until(self, deadline: float) -> bool:
         """Grant wishes until `deadline` (monotonic seconds); False: no more will come."""

@@ -25,12 +25,6 @@ Under = Callable[..., Trial]
 """Begins a trial."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
-    config.addinivalue_line("markers", "at_length: runs in the long form only (FAULTS=long)")
-    config.addinivalue_line("markers", "soak: runs when SOAK_SECONDS says for how long")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what was not asked for."""
     unasked = [name for name, asked in (("at_length", LONG), ("soak", SOAK)) if not asked]
