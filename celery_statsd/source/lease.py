@@ -81,7 +81,7 @@ return redis.call('ZREM', KEYS[4], ARGV[1])
 """
 
 _GONE = (RedisError, OSError, ValueError)
-_NEVER = ("permission", "ACL failure", "unknown command", "non deterministic")
+_NEVER = ("permission", "executing the script", "unknown command", "non deterministic")
 # What a refusal says that will not change by itself.
 
 
