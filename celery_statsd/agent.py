@@ -215,12 +215,12 @@ class Agent:
         turn = self._source.turn()
         now = time.time()
         with self._lock:
+            if messages or not self._source.connected:
+                self._speaker.serve(self._source.connected, now)
             self._intake.take(messages, now)
             self._vitals.foreign = self._intake.foreign
             # An attempt to connect may have taken its time: what counts is before and after.
             self._excuse_silence(now, connected and self._source.connected)
-            if messages or not self._source.connected:
-                self._speaker.serve(self._source.connected, now)
             self._looked_at = now
             if turn is not None:
                 self._speaker.turn(turn, now)

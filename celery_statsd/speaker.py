@@ -98,11 +98,14 @@ class Speaker:
         return self._all()
 
     def serve(self, served: bool, now: float) -> None:
-        """Take note whether the broker serves us, as of `now` (epoch seconds)."""
+        """Take note whether the broker serves us, as of `now` (epoch seconds); before what it has
+        served is taken in."""
         if not served:
             self._served_since = None
         elif self._served_since is None:
             self._served_since = now
+            if self._source.stood_by:  # another one was served until now
+                self._chronicle.rebase()
 
     def beat(self, stamp: float) -> None:
         """A flush for `stamp` is due."""

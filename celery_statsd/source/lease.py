@@ -234,7 +234,7 @@ class Lease:
         asked = time.monotonic()
         took, self._others = self._ask(_TAKE, self._identity, int(LEASE * 1000), self._knows)
         if took and not self.held:
-            self._log.info("lease_taken", chorus=self.channel)
+            self._log.info("lease_taken", chorus=self.channel, identity=self._identity)
         self._held_until = asked + LEASE if took else 0.0
 
     def _mark(self, stamp: float) -> None:

@@ -70,12 +70,23 @@ class Receiver:
         raise NotImplementedError
 
     def count(self, stage: str) -> int:
-        """What has come of one stage of the whole cluster."""
-        return self.counters[f"celery.faults.cluster.all.{stage}.all"]
+        """What has come of one stage of the whole cluster, from all who report of it."""
+        return self.total(f"celery.faults.cluster.all.{stage}")
 
     def task(self, name: str) -> int:
         """How many attempts of one task have succeeded."""
-        return self.counters[f"celery.faults.task.{escape(name)}.succeeded.all"]
+        return self.total(f"celery.faults.task.{escape(name)}.succeeded")
+
+    def lost(self) -> int:
+        """The starts of any worker that are told to have gone unheard."""
+        found = list(self.counters.items())
+        workers = re.compile(r"celery\.faults\.worker\.[^.]+\.events_lost\.[^.]+")
+        return sum(number for path, number in found if workers.fullmatch(path))
+
+    def total(self, path: str) -> int:
+        """The sum of a counter over all reporters."""
+        found = list(self.counters.items())
+        return sum(number for one, number in found if one.rpartition(".")[0] == path)
 
     def own(self, metric: str) -> int:
         """A counter of the agent itself."""

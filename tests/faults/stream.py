@@ -247,14 +247,14 @@ def message(body: Any, **properties: Any) -> amqp.Message:
     )
 
 
-def envelope(body: Any, routing_key: str) -> dict[str, Any]:
+def envelope(body: Any, routing_key: str, hostname: str = HOST) -> dict[str, Any]:
     """`body` in what kombu wraps around it on Redis."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return {
         "body": base64.b64encode(raw).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",
-        "headers": {"hostname": HOST},
+        "headers": {"hostname": hostname},
         "properties": {
             "body_encoding": "base64",
             "delivery_info": {"exchange": "celeryev", "routing_key": routing_key},
