@@ -215,7 +215,12 @@ class RedisPublisher(Worker):
     def __init__(self, url: str, rate: float | None) -> None:
         super().__init__(rate)
         self._database = url.rpartition("/")[2]
-        self._client: Any = redis.Redis.from_url(
+        self._client: Any = None
+        self.move(url)
+
+    def move(self, url: str) -> None:
+        """From now on publish there."""
+        self._client = redis.Redis.from_url(
             url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
         )
 
