@@ -456,4 +456,9 @@ def test_what_was_served_to_another_one_is_no_loss(
         else:
             wire.stream.pop()
 
-    assert lost == reader.chronicle.pipeline._roster.lost
+    told = reader.chronicle.flush(wire.now).batch.counters
+    assert lost == sum(
+        total
+        for series, total in told
+        if (series.family, series.metric) == ("worker", "events_lost")
+    )
