@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests faults soak readme clean
+.PHONY: demo test check tests faults soak bench bench-heart bench-growth readme clean
 
 ## The whole river on embedded parts; SECONDS=20 ends it by itself.
 demo: $(VENV)/.demo
@@ -46,8 +46,24 @@ soak: export SOAK_SECONDS ?= 3600
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -s tests/faults/test_soak.py $(ARGS)
 
+## What an event costs beside other consumers, on real brokers: half an hour. BENCH=quick: 3 minutes.
+## CELERY_EXPORTER_CHECKOUT=path has celery-exporter take part, which is not on PyPI.
+bench: $(VENV)/.test
+	@{ test -x /usr/lib/rabbitmq/bin/rabbitmq-server && command -v redis-server; } >/dev/null || PYTHON=$(PYTHON) tests/install
+	@PYTHON=$(PYTHON) benchmarks/install
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+## What an event costs in the pipeline alone; ARGS=--instructions counts them (valgrind).
+bench-heart: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.heart $(ARGS)
+
+## The same as attempts in flight, series and workers grow, and what they cost in memory.
+bench-growth: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.growth $(ARGS)
+
 readme: $(VENV)/.test
 	$(BIN)/python -m tests.readme
+	@! test -f benchmarks/results/latest.json || $(BIN)/python -m benchmarks.report --readme README.md
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

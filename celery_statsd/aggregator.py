@@ -5,11 +5,14 @@ Laws:
    from the moment an entity is first seen. Graphite's `diffSeries` would else flip its sign.
 2. A gauge speaks only for the flush it was set in; whoever is gone is closed: 0 once, then no more.
 3. Series are bounded. Past the ceiling an entity's values go to the entity `other` of its family,
-   and each value so folded is counted; a folded gauge has no meaning and is left out.
+   and each value so folded is counted; a folded gauge has no meaning and is left out (and is
+   counted unless it is 0). An entity that is known may still show its first gauges and timers, so
+   there are at most twice as many.
+4. The values kept of all timers together are bounded: see MOST_VALUES.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from celery_statsd.metric import Batch, Kind, Series, Timing
@@ -17,6 +20,13 @@ from celery_statsd.names import Names
 
 OTHER = "other"
 """The entity that takes what the ceiling keeps out."""
+
+OWN = frozenset({"cluster", "agent", "broker"})
+"""The families that are never folded: their entities do not depend on what the events hold."""
+
+MOST_VALUES = 1_000_000
+"""Values kept in one flush, of all timers together (32 bytes each). Past it those timers that
+have one stay as they are, with the samples they have; their counts and sums go on exactly."""
 
 SEED = 20
 """A fixed seed: a recorded stream gives the same sample of its timers every time."""
@@ -34,18 +44,60 @@ class Reservoir:
         self.upper = float("-inf")
         self.kept: list[float] = []
 
-    def add(self, value: float, size: int, chance: random.Random) -> None:
-        """Take in `value`, keeping at most `size`: each value taken in is kept as likely."""
+    def add(self, value: float, size: int, chance: random.Random, room: bool = True) -> bool:
+        """Take in `value`, keeping at most `size`: each value taken in is kept as likely.
+
+        Without `room` it keeps no more values than it has, but for a first one; what is kept is
+        as fair a sample. Returns whether it grew.
+        """
+        grows = len(self.kept) == self.count < size and (room or not self.kept)
         self.count += 1
         self.total += value
         self.lower = min(self.lower, value)
         self.upper = max(self.upper, value)
-        if len(self.kept) < size:
+        if grows:
             self.kept.append(value)
         else:
             place = chance.randrange(self.count)
-            if place < size:
+            if place < len(self.kept):
                 self.kept[place] = value
+        return grows
+
+    def add_all(self, values: Sequence[float], size: int, chance: random.Random, room: int) -> int:
+        """As `add`, of many; `room` is how many more may be kept. Returns how many it grew by."""
+        before = len(self.kept)
+        most = before if self.count > before else min(size, before + max(room, not before))
+        if self.count + len(values) <= most:
+            self.kept.extend(values)
+        elif self.count >= most and len(values) < most:
+            self._replace(values, chance)
+        else:
+            self.kept = self._sample(values, most, chance)
+        self.count += len(values)
+        self.total += sum(values)
+        lower, upper = min(values), max(values)
+        self.lower, self.upper = min(self.lower, lower), max(self.upper, upper)
+        return len(self.kept) - before
+
+    def _replace(self, values: Sequence[float], chance: random.Random) -> None:
+        """Let each of `values` take the place of a kept one, as likely as it should be kept."""
+        kept, count, dice = self.kept, self.count, chance.random
+        size = len(kept)
+        for value in values:
+            count += 1
+            place = int(dice() * count)
+            if place < size:
+                kept[place] = value
+
+    def _sample(self, values: Sequence[float], most: int, chance: random.Random) -> list[float]:
+        """`most` of all that was taken in and `values`, each as likely."""
+        old, new, taken = self.count, len(values), 0
+        for _ in range(most):  # how many of the new ones a fair draw would hold
+            if chance.random() * (old + new) < new:
+                taken, new = taken + 1, new - 1
+            else:
+                old -= 1
+        return chance.sample(self.kept, most - taken) + chance.sample(values, taken)
 
     def dump(self) -> list[Any]:
         """Itself as plain values."""
@@ -111,6 +163,7 @@ class Aggregator:
         self._families: dict[str, dict[str, Entity]] = {family: {} for family in counters}
         self._chance = random.Random(SEED)
         self._drained_at: dict[str, float] = {}
+        self._kept = 0
         self.series = 0
         self.folded = 0
 
@@ -134,9 +187,10 @@ class Aggregator:
         """Go on from what `dump` told."""
         self._drained_at = dict(state["drained_at"])
         for family, name, counters, timers, gauges, timed in state["entities"]:
-            entity = self._entity(family, name)
+            entity = self._families[family][name] = self._first_sight(family, name)
             entity.counters.update(counters)
             entity.timers = {metric: Reservoir.load(kept) for metric, kept in timers.items()}
+            self._kept += sum(len(reservoir.kept) for reservoir in entity.timers.values())
             for kind, metrics in ((Kind.GAUGE, gauges), (Kind.TIMER, timed)):
                 for metric in metrics:
                     self._make(entity, family, name, metric, kind)
@@ -144,7 +198,10 @@ class Aggregator:
 
     def count(self, family: str, entity: str, metric: str, amount: int = 1) -> None:
         """Add `amount` to a counter."""
-        self._entity(family, entity).counters[metric] += amount
+        found = self._entity(family, entity)
+        found.counters[metric] += amount
+        if amount > 1 and entity not in self._families[family]:
+            self.folded += amount - 1  # one was counted as it was looked up
 
     def time(self, family: str, entity: str, metric: str, value: float) -> None:
         """Take one value of a timer, in ms."""
@@ -152,13 +209,27 @@ class Aggregator:
         reservoir = timers.get(metric)
         if reservoir is None:
             reservoir = timers[metric] = Reservoir()
-        reservoir.add(value, self._reservoir, self._chance)
+        room = self._kept < MOST_VALUES
+        self._kept += reservoir.add(value, self._reservoir, self._chance, room)
+
+    def time_all(self, family: str, entity: str, metric: str, values: Sequence[float]) -> None:
+        """Take many values of a timer, in ms."""
+        found = self._entity(family, entity)
+        if entity not in self._families[family]:
+            self.folded += len(values) - 1  # one was counted as it was looked up
+        timers = found.timers
+        reservoir = timers.get(metric)
+        if reservoir is None:
+            reservoir = timers[metric] = Reservoir()
+        room = max(0, MOST_VALUES - self._kept)
+        self._kept += reservoir.add_all(values, self._reservoir, self._chance, room)
 
     def gauge(self, family: str, entity: str, metric: str, value: float) -> None:
         """Set a gauge for the coming flush."""
-        found = self._entity(family, entity)
-        if found is not self._families[family].get(OTHER):
-            found.gauges[metric] = value
+        if self._folds(family, entity):
+            self.folded += value != 0.0
+        elif entity != OTHER:
+            self._entity(family, entity).gauges[metric] = value
 
     def close(self, family: str, entity: str) -> None:
         """End an entity's series: its gauges are 0 in the coming flush, then all is forgotten."""
@@ -168,9 +239,16 @@ class Aggregator:
         found.silence()
         found.closing = True
 
-    def silence(self) -> None:
-        """Every gauge is 0 in the coming flush: whoever repeats the last value repeats that."""
-        for entities in self._families.values():
+    def close_others(self, family: str, known: Container[str]) -> None:
+        """End the series of each entity that is not `known`, but for OTHER."""
+        for entity in self._families[family]:
+            if entity != OTHER and entity not in known:
+                self.close(family, entity)
+
+    def silence(self, family: str | None = None) -> None:
+        """Every gauge (of a family) is 0 in the coming flush, unless it is set anew: whoever
+        repeats the last value repeats that."""
+        for entities in [self._families[family]] if family else self._families.values():
             for entity in entities.values():
                 entity.silence()
 
@@ -180,6 +258,7 @@ class Aggregator:
         chosen = list(self._families if families is None else families)
         interval = now - self._drained_at.get(chosen[0], now)
         self._drained_at.update(dict.fromkeys(chosen, now))
+        self._kept = 0 if families is None else self._kept
         counters: list[tuple[Series, int]] = []
         gauges: list[tuple[Series, float]] = []
         timers: list[tuple[Series, Timing]] = []
@@ -211,7 +290,7 @@ class Aggregator:
         entities = self._families[family]
         entity = entities.get(name)
         if entity is None:
-            if self.series >= self._ceiling and family not in ("cluster", "agent"):
+            if self._folds(family, name):
                 self.folded += 1
                 name = OTHER
                 entity = entities.get(name)
@@ -219,6 +298,11 @@ class Aggregator:
                 entity = entities[name] = self._first_sight(family, name)
         entity.closing = False
         return entity
+
+    def _folds(self, family: str, name: str) -> bool:
+        """Whether what is told of an entity goes to OTHER."""
+        full = self.series >= self._ceiling and family not in OWN
+        return full and name not in self._families[family]
 
     def _first_sight(self, family: str, name: str) -> Entity:
         entity = Entity(self._counters[family])

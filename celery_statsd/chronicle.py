@@ -10,20 +10,24 @@ Laws:
 2. The journal is begun anew with a snapshot when it is long, but not while a sink is behind, for it
    is all there is of the flushes that sink lacks; past LONGEST it is begun anew all the same, and
    the flushes given up are counted.
-3. Without a folder there is no journal, and all of this costs nothing. A disk that refuses to
+3. Recovery makes the calls as it reads them, so a restart needs no more memory than running. Of
+   the flushes a sink lacks the last KEPT are sent to it again; the others are given up, counted.
+4. Without a folder there is no journal, and all of this costs nothing. A disk that refuses to
    write is told, and costs the journal, not the metrics; it is tried anew at each flush.
 """
 
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from uuid import uuid4
 
 from celery_statsd.errors import ConfigError, StateLost
+from celery_statsd.events import LONGEST_BODY
 from celery_statsd.journal import (
     Deaf,
     Fed,
@@ -48,6 +52,12 @@ LONG = 16 * 1024 * 1024
 LONGEST = 256 * 1024 * 1024
 """Bytes: a journal is never longer, whatever a sink may lack."""
 
+KEPT = 60
+"""Flushes that are sent again after a restart: as many as an outlet's mailbox takes."""
+
+PORTION = 4 * 1024 * 1024
+"""Bytes of bodies in one record, and of records that may wait for a commit."""
+
 _UNREADABLE = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 
 
@@ -62,8 +72,9 @@ class Flush(NamedTuple):
 class Chronicle:
     """A pipeline that `make` makes and, once opened, its journal; `sinks` are the sinks' names.
 
-    `number` is that of the last flush, `cut` the last mark; `given_up` counts the flushes law 2
-    has cost. `identity` is the same for all processes that use one journal.
+    `number` is that of the last flush, `cut` the last mark; `given_up` counts the flushes laws 2
+    and 3 have cost, `commits` how often something was made safe. `identity` is the same for all
+    processes that use one journal.
     """
 
     def __init__(self, make: Callable[[], Pipeline], sinks: Iterable[str], log: Log) -> None:
@@ -72,6 +83,7 @@ class Chronicle:
         self.number = 0
         self.cut = ""
         self.given_up = 0
+        self.commits = 0
         self.identity = uuid4().hex
         self._sent = dict.fromkeys(sinks, 0)
         self._log = log
@@ -128,9 +140,12 @@ class Chronicle:
 
     def feed(self, bodies: Sequence[bytes], now: float) -> None:
         """Take in what came together at `now`."""
-        for body in bodies:
-            self._feed_one(body, now)
-        self._write(Fed(now, list(bodies)))
+        for portion in _portions([body for body in bodies if len(body) <= LONGEST_BODY]):
+            for body in portion:
+                self._feed_one(body, now)
+            self._write(Fed(now, portion))
+        for _ in filter(lambda body: len(body) > LONGEST_BODY, bodies):
+            self.refuse("too_long")
 
     def refuse(self, reason: str) -> None:
         """Count a message that is not even tried."""
@@ -196,6 +211,7 @@ class Chronicle:
             return
         try:
             self._journal.commit()
+            self.commits += 1
         except OSError as error:
             self._fail(error)
 
@@ -230,6 +246,8 @@ class Chronicle:
     def _write(self, record: Record) -> None:
         if self._journal is not None and self._sound:
             self._journal.append(record)
+            if self._journal.pending > PORTION:
+                self.commit()
 
     def _begin(self, now: float) -> None:
         assert self._journal is not None
@@ -255,24 +273,30 @@ class Chronicle:
         told = StateLost(f"{error.strerror}: what is counted now would not survive a crash")
         self._trouble.tell(time.monotonic(), told)
 
-    def _recovered(self, records: Sequence[Record]) -> list[Flush]:
-        """Make the calls of the journal again; the flushes among them."""
+    def _recovered(self, records: Iterable[Record]) -> Iterable[Flush]:
+        """Make the calls of the journal again; the last flushes of those some sink lacks."""
         assert self._journal is not None
-        flushes: list[Flush] = []
+        flushes: deque[Flush] = deque(maxlen=KEPT)
+        found, flushed = False, 0
         try:
             for record in records:
-                flush = self._apply(record)
+                found, flush = True, self._apply(record)
                 if flush is not None:
+                    flushed += 1
                     flushes.append(flush)
+                while flushes and flushes[0].number <= self.delivered_to_all:
+                    flushes.popleft()
         except _UNREADABLE as error:
             self._log.warning("state_unreadable", error=repr(error))
             self._journal.put_aside()
             self.pipeline, self.number, self.cut = self._make(), 0, ""
             self._sent = dict.fromkeys(self._sent, 0)
             return []
-        if records:
+        behind = self.number - self.delivered_to_all
+        self.given_up += max(0, min(behind, flushed) - KEPT)
+        if found:
             events = self.pipeline.ledger.events
-            self._log.info("state_recovered", events=events, flushes=len(flushes))
+            self._log.info("state_recovered", events=events, flushes=flushed)
         return flushes
 
     def _apply(self, record: Record) -> Flush | None:
@@ -317,6 +341,20 @@ class Chronicle:
     def _note_sent(self, sink: str, number: int) -> None:
         if sink in self._sent:
             self._sent[sink] = number
+
+
+def _portions(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """`bodies` in their order, in lists of hardly more than PORTION bytes."""
+    portion: list[bytes] = []
+    size = 0
+    for body in bodies:
+        portion.append(body)
+        size += len(body)
+        if size > PORTION:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -6,6 +6,7 @@ cancels out. Below the noise timestamps are left alone; while a backlog drains (
 a lag tells nothing of clocks, and they are left alone too.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ BACKLOG = 5.0
 GENERATION = 300.0
 """Seconds: a lag is remembered for one to two of these."""
 
+GLANCE = 100
+"""Hosts that are compared at a glance."""
+
 MOST_HOSTS = 10_000
 """A generation ends when it knows so many."""
 
@@ -28,6 +32,8 @@ class Clocks:
     def __init__(self) -> None:
         self._young: dict[str, float] = {}
         self._old: dict[str, float] = {}
+        self._least: dict[str, float] = {}
+        self._together: bool | None = None  # None: to be found out
         self._turn_at = 0.0
 
     def observe(self, host: str, timestamp: float, arrival: float) -> None:
@@ -36,8 +42,11 @@ class Clocks:
         known = self._young.get(host)
         if known is None or lag < known:
             self._young[host] = lag
+            if lag < self._least.get(host, math.inf):
+                self._least[host] = lag
+                self._together = None
         if arrival >= self._turn_at or len(self._young) > MOST_HOSTS:
-            self._old, self._young = self._young, {}
+            self._begin_anew()
             self._turn_at = arrival + GENERATION
 
     def dump(self) -> list[Any]:
@@ -47,20 +56,34 @@ class Clocks:
     def load(self, state: Sequence[Any]) -> None:
         """Go on from what `dump` told."""
         self._young, self._old, self._turn_at = dict(state[0]), dict(state[1]), state[2]
+        lags = [*self._old.items(), *self._young.items()]
+        self._least = {host: min(lag, self._old.get(host, math.inf)) for host, lag in lags}
+        self._together = None
 
     def lag(self, host: str) -> float | None:
         """The smallest lag of `host` in seconds, None when it was not heard of late."""
-        lags = [lags[host] for lags in (self._young, self._old) if host in lags]
-        return min(lags, default=None)
+        return self._least.get(host)
 
     def apart(self, host: str, other: str) -> float:
         """Seconds to add to (a time of `host` minus a time of `other`); 0 below the noise."""
-        if host == other:
+        if self._together is None:
+            self._together = self._are_together()
+        if self._together or host == other:
             return 0.0
         mine, theirs = self.lag(host), self.lag(other)
         if mine is None or theirs is None or min(mine, theirs) > BACKLOG:
             return 0.0
         return mine - theirs if abs(mine - theirs) > NOISE else 0.0
+
+    def _are_together(self) -> bool:
+        """Whether no two hosts are apart, as far as that is told at a glance."""
+        lags = self._least.values()
+        return len(lags) <= GLANCE and max(lags, default=0.0) - min(lags, default=0.0) <= NOISE
+
+    def _begin_anew(self) -> None:
+        self._old, self._young = self._young, {}
+        self._least = dict(self._old)
+        self._together = None
 
 
 def host_of(hostname: str) -> str:

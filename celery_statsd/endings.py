@@ -1,15 +1,28 @@
 """The ends of attempts that nobody tells: law 5 of `tracker`, one function for each cause."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from celery_statsd.events import Moment
 from celery_statsd.roster import Life
-from celery_statsd.task import Attempt, Stage
+from celery_statsd.task import Attempt, Stage, Task
 
 WARM_SHUTDOWN = 600.0
 """Seconds a worker that said goodbye may still take for the tasks it runs."""
 
 Ending = tuple[Attempt, Moment]
+
+
+class _Receipts(dict[Task, dict[int | None, float]]):
+    """When the messages of a task were last received; looked up once for all its attempts."""
+
+    def __missing__(self, task: Task) -> dict[int | None, float]:
+        last = self[task] = task.last_receipts()
+        return last
+
+    def after(self, attempt: Attempt) -> bool:
+        """Whether a worker has taken the message of `attempt` once more since."""
+        return attempt.arrived < self[attempt.task].get(attempt.retries, 0.0)
 
 
 def doubtful(life: Life) -> bool:
@@ -23,6 +36,29 @@ def doubtful(life: Life) -> bool:
     )
 
 
+def to_be_judged(
+    life: Life,
+    held: list[tuple[str, Any]],
+    first_start: float | None,
+    unreported_after: float,
+) -> Iterator[str]:
+    """Those of the usual tasks held by `life` (by uuid, with an attempt's times) of which `endings`
+    might have something to say; `first_start` is that of its first unusual one that runs."""
+    if life.gone_at is not None:
+        yield from (uuid for uuid, _ in held)
+        return
+    for uuid, one in held:
+        if one.started is None and _denied(life, one, unreported_after):
+            yield uuid
+    proven, active = life.proven_stamp, life.proven_active
+    if proven is None or active is None or life.running <= active:
+        return
+    before = [(one.started, uuid) for uuid, one in held if one.started and one.started <= proven]
+    first = min([*(start for start, _ in before), first_start or proven], default=proven)
+    if active == 0 or first <= proven - unreported_after:
+        yield from (uuid for _, uuid in before)
+
+
 def endings(
     life: Life, held: list[Attempt], now: float, lost_after: float, unreported_after: float
 ) -> Iterator[Ending]:
@@ -30,8 +66,9 @@ def endings(
     if life.gone_at is not None:
         yield from _left_behind(life, life.gone_at, held, now, lost_after)
         return
+    receipts = _Receipts()
     for attempt in held:
-        if _given_back(life, attempt):
+        if _given_back(life, attempt, receipts):
             yield attempt, Moment.RETURNED
         elif _never_started(life, attempt, unreported_after):
             yield attempt, Moment.UNREPORTED
@@ -44,10 +81,11 @@ def _left_behind(
 ) -> Iterator[Ending]:
     """The worker is gone. A warm shutdown gives back what has not started and waits for the rest;
     after any other end the broker may deliver anew what was not acknowledged."""
+    receipts = _Receipts()
     for attempt in held:
         unstarted = attempt.stage is Stage.RESERVED
         patience = lost_after if unstarted or not life.farewelled else WARM_SHUTDOWN
-        if attempt.received_again:
+        if receipts.after(attempt):
             yield attempt, Moment.RETURNED
         elif life.farewelled and unstarted:
             # where starts went unheard, nobody can say that this one did not happen
@@ -56,17 +94,21 @@ def _left_behind(
             yield attempt, Moment.LOST
 
 
-def _given_back(life: Life, attempt: Attempt) -> bool:
+def _given_back(life: Life, attempt: Attempt, receipts: _Receipts) -> bool:
     """Whether it was dropped unstarted when its worker lost the broker, and came again."""
     rejoined, received = life.rejoined_stamp, attempt.received
     if rejoined is None or received is None or attempt.stage is not Stage.RESERVED:
         return False
-    return received < rejoined and attempt.received_again
+    return received < rejoined and receipts.after(attempt)
 
 
 def _never_started(life: Life, attempt: Attempt, unreported_after: float) -> bool:
     """Whether an idle worker has held it for so long that its start must have gone unheard."""
-    if life.idle_stamp is None or attempt.stage is not Stage.RESERVED:
+    return attempt.stage is Stage.RESERVED and _denied(life, attempt, unreported_after)
+
+
+def _denied(life: Life, attempt: Any, unreported_after: float) -> bool:
+    if life.idle_stamp is None:
         return False
     due = max(life.idle_stamp, attempt.received or 0.0, attempt.eta or 0.0)
     return life.beat_stamp - due >= unreported_after

@@ -6,8 +6,14 @@ while decoding. The type of an event is its class, so no later stage sees Celery
 
 Timestamps are true epoch seconds as the sender's clock had them; they are never shifted by
 `utcoffset`, which only tells how the sender would have shown them.
+
+What is kept of an event is small, whoever sent it: a name (task, queue, host, uuid) of more than
+LONGEST_NAME characters is cut and ends in a hash of the whole, so that it stays itself; numbers
+are such as a worker could mean, and fit 64 bits; a body that would need much memory to be looked
+at is bad.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -22,9 +28,18 @@ from celery_statsd.errors import BadEvent
 LONGEST_BODY = 8 * 1024 * 1024
 """Bytes; tracebacks are not cut by Celery, but nothing honest is longer than this."""
 
-
 LONGEST_INTEGER = 300
 """Digits."""
+
+LONGEST_NAME = 255
+"""Characters of a name that is kept: what AMQP can carry as one, and most tables hold."""
+
+LONGEST_SAYING = 4096
+"""Characters of an exception's text in which its class must show."""
+
+MOST_PARTS = 200_000
+"""Commas and opening brackets of a body that is no plain list of events; 24 of them, as many as
+a worker buffers, have some 500 beside those in their texts."""
 
 
 class Moment(Enum):
@@ -74,31 +89,34 @@ OUTCOMES = (
 
 # What no worker could mean is no event: one absurd number would bend a gauge, a sum, a clock.
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e11)]
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Load = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+Loads = Annotated[tuple[Load, ...], msgspec.Meta(max_length=3)]
+Name = Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
     """What happened once, as its sender saw it. `clock` is the sender's Lamport clock."""
 
-    hostname: str
+    hostname: Name
     timestamp: Seconds
-    pid: int | None = None
-    clock: int | None = None
+    pid: Whole | None = None
+    clock: Whole | None = None
 
 
 class TaskEvent(Event, frozen=True, gc=False, kw_only=True):
     """Something happened to a task."""
 
-    uuid: str
+    uuid: Name
 
 
 class Sent(TaskEvent, frozen=True, gc=False, tag="task-sent"):
     """A client, or a worker's child, has published a task. `eta` and `expires` are ISO 8601."""
 
-    name: str | None = None
-    queue: str | None = None
-    retries: int | None = None
+    name: Name | None = None
+    queue: Name | None = None
+    retries: Whole | None = None
     eta: str | None = None
     expires: str | None = None
 
@@ -106,8 +124,8 @@ class Sent(TaskEvent, frozen=True, gc=False, tag="task-sent"):
 class Received(TaskEvent, frozen=True, gc=False, tag="task-received"):
     """A worker has taken a task off the queue, and may hold it for its ETA or a free slot."""
 
-    name: str | None = None
-    retries: int | None = None
+    name: Name | None = None
+    retries: Whole | None = None
     eta: str | None = None
 
 
@@ -136,7 +154,7 @@ class Failed(TaskEvent, frozen=True, gc=False, tag="task-failed"):
     def unregistered(self) -> str | None:
         """The name of the task the worker does not know, when that is why it failed."""
         named = _NOT_REGISTERED.match(self.exception or "")
-        return named[1] if named else None
+        return shortened(named[1]) if named else None
 
 
 class Retried(TaskEvent, frozen=True, gc=False, tag="task-retried"):
@@ -166,7 +184,7 @@ class WorkerEvent(Event, frozen=True, gc=False):
     freq: Seconds | None = None
     active: Number | None = None
     processed: Number | None = None
-    loadavg: tuple[Load, ...] | None = None
+    loadavg: Loads | None = None
 
 
 class Online(WorkerEvent, frozen=True, gc=False, tag="worker-online"):
@@ -195,6 +213,7 @@ Known = (
     | Heartbeat
     | Offline
 )
+NAMES = ("hostname", "uuid", "name", "queue")
 KNOWN_TYPES = frozenset(struct.__struct_config__.tag for struct in Known.__args__)
 
 _fast = msgspec.json.Decoder(list[Known] | Known)
@@ -233,6 +252,8 @@ def decode(body: bytes) -> Decoded:
 
 def _decode_one_by_one(body: bytes) -> Decoded:
     """As `decode`, so that one bad or custom event in a list costs none of its neighbours."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_PARTS:
+        return Decoded([], ("too_many_parts",))
     try:
         rows = json.loads(body, parse_int=_whole)
     except (ValueError, RecursionError):
@@ -264,13 +285,22 @@ def _event(row: Any) -> Known | None:
         raise BadEvent("no_event")
     if row["type"] not in KNOWN_TYPES:
         return None
+    names = {key: shortened(row[key]) for key in NAMES if isinstance(row.get(key), str)}
     try:
-        event: Known = msgspec.convert(row, Known)
+        event: Known = msgspec.convert({**row, **names}, Known)
     except (msgspec.ValidationError, RecursionError, OverflowError, UnicodeError):
         raise BadEvent("bad_field") from None
     if not all(map(_sound, msgspec.structs.astuple(event))):
         raise BadEvent("bad_value")
     return event
+
+
+def shortened(name: str) -> str:
+    """`name`, when it is too long to be kept: its beginning and a hash of the whole."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return f"{name[: LONGEST_NAME - 33]}~{digest}"
 
 
 def _sound(value: Any) -> bool:
@@ -294,19 +324,23 @@ def exception_class(exception: str, traceback: str) -> str:
     billiard 4 says `ExceptionWithTraceback()` for hard time limits and lost children, and
     `Reject` has a text of its own: for both only the traceback tells.
     """
-    named = _CLASS.match(exception)
-    if named and "(" in exception and named[1] != "ExceptionWithTraceback":
-        return named[1].rpartition(".")[2]
-    told = _CLASS.match(_last_words(traceback))
-    return told[1].rpartition(".")[2] if told else "unknown"
+    said = exception[:LONGEST_SAYING]
+    named = _CLASS.match(said)
+    if named and "(" in said and named[1] != "ExceptionWithTraceback":
+        return shortened(named[1].rpartition(".")[2])
+    told = _CLASS.match(_last_words(traceback)[:LONGEST_SAYING])
+    return shortened(told[1].rpartition(".")[2]) if told else "unknown"
 
 
 def _last_words(traceback: str) -> str:
     """The line after a traceback's last stack line: `module.Class: message`."""
-    lines = traceback.rstrip().split("\n")
-    stack = [number for number, line in enumerate(lines) if line.startswith(" ")]
-    after = stack[-1] + 1 if stack else len(lines) - 1
-    return lines[min(after, len(lines) - 1)]
+    text = "\n" + traceback.rstrip()
+    stack = text.rfind("\n ")
+    if stack < 0:
+        return text.rpartition("\n")[2]
+    rest = text[stack + 1 :]
+    last, _, after = rest.partition("\n")
+    return after.partition("\n")[0] if after else last
 
 
 def epoch(text: str | None) -> float | None:

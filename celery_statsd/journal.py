@@ -12,6 +12,7 @@ Laws:
    what was never committed; it is cut off. A file that does not begin as a journal of this
    version does is set aside, never overwritten, and never stops the start.
 3. A new snapshot is written beside the old file and takes its name when it is whole.
+4. Whatever the file's length, no more than one record of it is in memory at a time.
 """
 
 import os
@@ -24,9 +25,6 @@ import msgspec
 
 MAGIC = b"celery-statsd journal 2\n"
 """What a journal begins with; the number is the version of all that follows."""
-
-LARGEST = 1 << 30
-"""Bytes: no record is longer; a length beyond it is damage."""
 
 _HEAD = 8  # bytes: length and checksum, big endian
 
@@ -108,25 +106,32 @@ class Journal:
         self.path = path
         self.size = 0
         self.set_aside: Path | None = None
+        self.pending = 0
         self._file: BinaryIO | None = None
         self._pending: list[bytes] = []
 
-    def recover(self) -> list[Record]:
-        """The records of the file, as far as they are whole; [] when there is no file.
+    def recover(self) -> Iterator[Record]:
+        """The records of the file, as far as they are whole, one by one; none without a file.
 
         A file that is no journal of this version is renamed (see `set_aside`). Raises OSError
         when the folder or the file cannot be read.
         """
         try:
-            content = self.path.read_bytes()
+            file = open(self.path, "rb")  # noqa: SIM115
         except FileNotFoundError:
-            return []
-        found = list(_records(content)) if content.startswith(MAGIC) else []
-        if not found or not isinstance(found[0][0], Snapshot):
-            self.put_aside()
-            return []
-        self.size = found[-1][1]
-        return [record for record, _ in found]
+            return
+        with file:
+            records = _records(file)
+            first = next(records, None)
+            if not isinstance(first, Snapshot):
+                self.put_aside()
+                return
+            self.size = file.tell()
+            yield first
+            del first  # the largest of all
+            for record in records:
+                self.size = file.tell()
+                yield record
 
     def put_aside(self) -> None:
         """Give the file another name, for somebody to look at (see `set_aside`)."""
@@ -145,7 +150,7 @@ class Journal:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         file = os.fdopen(descriptor, "wb", buffering=0)
         try:
-            self.size = _write(file, MAGIC + _framed(snapshot))
+            self.size = sum(_write(file, part) for part in (MAGIC, *_framed(snapshot)))
             os.fsync(file.fileno())
             beside.rename(self.path)
             _sync_folder(self.path.parent)
@@ -154,11 +159,13 @@ class Journal:
             raise
         self._close_file()
         self._file = file
-        self._pending.clear()
+        self._forget_pending()
 
     def append(self, record: Record) -> None:
-        """Keep `record` for the next commit."""
-        self._pending.append(_framed(record))
+        """Keep `record` for the next commit; `pending` bytes wait for it."""
+        parts = _framed(record)
+        self._pending += parts
+        self.pending += sum(map(len, parts))
 
     def commit(self) -> None:
         """Write what was appended, down to the disk. Raises OSError; nothing is forgotten then."""
@@ -170,11 +177,15 @@ class Journal:
         written = _write(self._file, wire)
         os.fdatasync(self._file.fileno())
         self.size += written
-        self._pending.clear()
+        self._forget_pending()
 
     def close(self) -> None:
         """Let go of the file; what was not committed is forgotten."""
         self._close_file()
+
+    def _forget_pending(self) -> None:
+        self._pending.clear()
+        self.pending = 0
 
     def _close_file(self) -> None:
         if self._file is not None:
@@ -182,26 +193,36 @@ class Journal:
             self._file = None
 
 
-def _framed(record: Record) -> bytes:
+def _framed(record: Record) -> tuple[bytes, bytes]:
+    """The head and the payload of a record."""
     payload = _encode(record)
-    return len(payload).to_bytes(4) + zlib.crc32(payload).to_bytes(4) + payload
+    return len(payload).to_bytes(4) + zlib.crc32(payload).to_bytes(4), payload
 
 
-def _records(content: bytes) -> Iterator[tuple[Record, int]]:
-    """The whole records in `content` and where each ends, up to the first that is not whole."""
-    at = len(MAGIC)
-    while at + _HEAD <= len(content):
-        length = int.from_bytes(content[at : at + 4])
-        payload = content[at + _HEAD : at + _HEAD + length]
-        if length > LARGEST or len(payload) < length:
-            return
-        if zlib.crc32(payload) != int.from_bytes(content[at + 4 : at + _HEAD]):
-            return
-        at += _HEAD + length
-        try:
-            yield _decode(payload), at
-        except msgspec.MsgspecError:
-            return
+def _records(file: BinaryIO) -> Iterator[Record]:
+    """The records of a journal, up to the first that is not whole; the file stands behind the
+    last one given."""
+    if file.read(len(MAGIC)) != MAGIC:
+        return
+    while (record := _next_record(file)) is not None:
+        yield record
+        del record
+
+
+def _next_record(file: BinaryIO) -> Record | None:
+    head = file.read(_HEAD)
+    length = int.from_bytes(head[:4])
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    if len(head) < _HEAD or length > left:
+        return None
+    payload = file.read(length)
+    if len(payload) < length or zlib.crc32(payload) != int.from_bytes(head[4:]):
+        return None
+    try:
+        record: Record = _decode(payload)
+    except msgspec.MsgspecError:
+        return None
+    return record
 
 
 def _write(file: BinaryIO, wire: bytes) -> int:

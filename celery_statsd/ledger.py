@@ -6,6 +6,7 @@
 no event can be made of stand in `bad` as one event each.
 """
 
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ from typing import Any, Self
 HORIZON = 50_000
 """Events: how far back a doubled one is recognised at least. A broker gives back at most what
 was not acknowledged, so this must be larger than the events of a few prefetch windows."""
+
+
+MOST_SENDERS = 10_000
+"""Senders whose number is remembered."""
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class Doubles:
 
     def __init__(self, horizon: int = HORIZON) -> None:
         self._horizon = horizon
+        self._senders: dict[tuple[str, int | None], int] = {}
         self._young: set[int] = set()
         self._old: set[int] = set()
 
@@ -63,11 +69,27 @@ class Doubles:
         """Know what `dump` gave."""
         self._young, self._old = map(set, state)
 
-    def seen(self, identity: int) -> bool:
-        """Whether `identity` was seen before; from now on it was."""
-        if identity in self._young or identity in self._old:
+    def seen(self, sender: int, clock: int | None, timestamp: float) -> bool:
+        """Whether the event of that sender, clock and time was seen before; from now on it was.
+
+        It is known by 64 bits. Hashes of numbers are the same in every process (those of texts
+        and of None are not).
+        """
+        identity = hash((sender, -1 if clock is None else clock, timestamp))
+        young = self._young
+        if identity in young or identity in self._old:
             return True
-        self._young.add(identity)
-        if len(self._young) >= self._horizon:
-            self._old, self._young = self._young, set()
+        young.add(identity)
+        if len(young) >= self._horizon:
+            self._old, self._young = young, set()
         return False
+
+    def sender(self, hostname: str, pid: int | None) -> int:
+        """The number of a process."""
+        number = self._senders.get((hostname, pid))
+        if number is None:
+            if len(self._senders) >= MOST_SENDERS:
+                self._senders.clear()
+            number = hash((zlib.crc32(hostname.encode()), -1 if pid is None else pid))
+            self._senders[hostname, pid] = number
+        return number

@@ -13,7 +13,8 @@ from celery_statsd.sinks.base import Sink
 from celery_statsd.trouble import Trouble
 
 MAILBOX = 60
-"""Batches an outlet may be behind; past it the oldest are given up, and counted."""
+"""Batches an outlet may be behind; past it the oldest are given up, and counted. Those it is given
+before it starts, which a journal held, come on top."""
 
 
 class Outlet(threading.Thread):
@@ -30,8 +31,12 @@ class Outlet(threading.Thread):
         self.given_up = 0
         self._delivered = delivered
         self._mailbox: queue.SimpleQueue[tuple[int, Batch] | None] = queue.SimpleQueue()
+        self._room = MAILBOX
+        self._down = False
+        self._ending = False
         self._trouble = Trouble(log, "sink_down", "sink_back", sink=sink.address.text)
         self._late = Trouble(log, "sink_behind", "sink_in_time", sink=sink.address.text)
+        self._overrun = Trouble(log, "sink_overrun", "sink_has_room", sink=sink.address.text)
 
     @property
     def waiting(self) -> int:
@@ -40,16 +45,19 @@ class Outlet(threading.Thread):
 
     def put(self, number: int, batch: Batch) -> None:
         """Leave `batch`, the flush of that number (0: of none), to be sent. Never waits."""
-        if self.waiting >= MAILBOX:
+        if self.ident is None:
+            self._room += 1
+        elif self.waiting >= self._room:
             with suppress(queue.Empty):
                 self.given_up += _values(self._mailbox.get_nowait())
-            self._late.tell(time.monotonic(), SinkDown(f"{MAILBOX} flushes wait to be sent"))
+            self._late.tell(time.monotonic(), SinkDown(f"{self._room} flushes wait to be sent"))
         elif not self.waiting:
             self._late.over(time.monotonic())
         self._mailbox.put((number, batch))
 
     def finish(self) -> None:
         """Send what is left, close the sink, end. Does not wait for it."""
+        self._ending = True
         self._mailbox.put(None)
 
     def run(self) -> None:
@@ -68,18 +76,37 @@ class Outlet(threading.Thread):
                 self._delivered(self.sink.address.text, number)
 
     def _send(self, number: int, batch: Batch) -> None:
+        overrun = self.sink.tally.overrun
+        self._try(number, batch)
+        self._tell_overrun(self.sink.tally.overrun - overrun)
+
+    def _try(self, number: int, batch: Batch) -> None:
+        """Send, or let a sink that is down only keep what others wait behind: one try for all."""
         try:
+            if self._down and self.waiting > self._ending:  # the sign to end is no batch
+                self.sink.keep(batch)
+                return
             self.sink.send(batch)
         except SinkDown as error:
+            self._down = True
             self._trouble.tell(time.monotonic(), error)
         except Exception as error:  # a fault of ours must not silence the sink for ever
             self.sink.tally.errors += 1
             self.given_up += _values((number, batch))
             self._trouble.tell(time.monotonic(), error)
         else:
+            self._down = False
             self._trouble.over(time.monotonic())
             if number:
                 self._delivered(self.sink.address.text, number)
+
+    def _tell_overrun(self, datagrams: int) -> None:
+        """What a receiver had no room for is gone, whoever sent it: there is nothing to repeat."""
+        if datagrams:
+            told = f"{datagrams} datagrams found its buffer full; raise net.core.rmem_default there"
+            self._overrun.tell(time.monotonic(), SinkDown(told))
+        else:
+            self._overrun.over(time.monotonic())
 
 
 def _values(entry: tuple[int, Batch] | None) -> int:

@@ -6,9 +6,8 @@
 All times are epoch seconds.
 """
 
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -18,16 +17,23 @@ from celery_statsd.events import (
     OUTCOMES,
     Change,
     Event,
+    Failed,
     Known,
     Moment,
+    Received,
+    Retried,
     Sent,
     Started,
+    Succeeded,
     TaskEvent,
+    WorkerEvent,
     decode,
 )
+from celery_statsd.lanes import Lanes
 from celery_statsd.ledger import Doubles, Ledger
 from celery_statsd.metric import OWN, Batch, Kind
 from celery_statsd.names import Names
+from celery_statsd.passages import Passages
 from celery_statsd.roster import Index, Life, Roster
 from celery_statsd.rules import CATALOGUE, COUNTERS, WORDS
 from celery_statsd.rules.base import Rule
@@ -61,14 +67,8 @@ WORKER_GAUGES = tuple(
 )
 
 
-def identity(event: Event) -> int:
-    """What tells `event` from all others: its sender, its clock and its time, as 64 bits.
-
-    Hashes of numbers are the same in every process (those of texts and of None are not).
-    """
-    sender = zlib.crc32(event.hostname.encode())
-    clock = -1 if event.clock is None else event.clock
-    return hash((sender, -1 if event.pid is None else event.pid, clock, event.timestamp))
+MOST_UNFOLDED = 50_000
+"""Events whose numbers are put aside before they are folded into the aggregator."""
 
 
 class Pipeline:
@@ -94,14 +94,25 @@ class Pipeline:
         unreported_after: float = 60.0,
     ) -> None:
         self.ledger = Ledger()
-        self.clamped = 0
+        self._clamped = 0
         self._scope = scope
         self._names = Names(prefix, app, scope.reporter, WORDS, host)
         self._aggregator = Aggregator(self._names, COUNTERS, max_series, reservoir)
         self._roster = Roster(worker_silence, max_workers)
-        self._tracker = Tracker(
-            self._roster.clocks, max_attempts, lost_after, unreported_after, scope
-        )
+        clocks = self._roster.clocks
+        self._tracker = Tracker(clocks, max_attempts, lost_after, unreported_after, scope)
+        self._lanes = Lanes()
+        self._passages = Passages(self._tracker, self._lanes, clocks, scope, unreported_after)
+        self._usual: dict[type, Callable[[Any, Life, float], bool]] = {
+            Received: self._passages.received,
+            Started: self._passages.started,
+            Succeeded: self._passages.succeeded,
+            Failed: self._passages.failed,
+            Retried: self._passages.retried,
+        }
+        self._max_attempts = max_attempts
+        self._lags: list[float] = []
+        self._unfolded = 0
         self._host = host
         self._doubles = Doubles()
         self._grown: Counter[tuple[str, str, str]] = Counter()
@@ -114,6 +125,10 @@ class Pipeline:
         """All that it knows and has added up, as plain values: see `load`."""
         index = Index()
         return {
+            "lanes": self._lanes.dump(index),
+            "passages": self._passages.dump(index),
+            "lags": list(self._lags),
+            "unfolded": self._unfolded,
             "tracker": self._tracker.dump(index),
             "roster": self._roster.dump(index),
             "lives": index.dump(),
@@ -121,7 +136,7 @@ class Pipeline:
             "names": self._names.dump(),
             "ledger": self.ledger.dump(),
             "doubles": self._doubles.dump(),
-            "clamped": self.clamped,
+            "clamped": self._clamped,
             "grown": [[*key, total] for key, total in self._grown.items()],
         }
 
@@ -132,9 +147,12 @@ class Pipeline:
         self._aggregator.load(state["aggregator"])
         self._roster.load(state["roster"], lives)
         self._tracker.load(state["tracker"], lives)
+        self._lanes.load(state["lanes"], lives)
+        self._passages.load(state["passages"], lives)
+        self._lags, self._unfolded = list(state["lags"]), state["unfolded"]
         self._doubles.load(state["doubles"])
         self.ledger = Ledger.load(state["ledger"])
-        self.clamped = state["clamped"]
+        self._clamped = state["clamped"]
         self._grown = Counter({(*key,): total for *key, total in state["grown"]})
 
     def restart(self, family: str, entity: str) -> None:
@@ -152,21 +170,12 @@ class Pipeline:
         if decoded.bad or decoded.custom:
             ledger.bad.update(decoded.bad)
             ledger.dropped["custom"] += decoded.custom
-        for event in decoded.events:
-            if self._doubles.seen(identity(event)):
-                ledger.doubled += 1
-                continue
-            changes = self._observe(event, now)
-            if changes is None:
-                ledger.dropped["second_end"] += 1
-            elif isinstance(event, Sent) and not self._scope.owns(event.uuid):
-                ledger.dropped["shared"] += 1  # another partition counts it
-                self._measure(changes)
-            else:
-                ledger.counted += 1
-                self._measure(changes)
         if decoded.events:
-            self._time("agent", self._host, "event_lag", now - decoded.events[-1].timestamp)
+            self._take(decoded.events, now)
+            self._lags.append(now - decoded.events[-1].timestamp)
+            self._unfolded += len(decoded.events)
+            if self._unfolded > MOST_UNFOLDED:
+                self._fold()
 
     def refuse(self, reason: str) -> None:
         """Count a message that is not even tried: its reason is one word."""
@@ -180,7 +189,8 @@ class Pipeline:
     def tick(self, now: float) -> None:
         """Let time pass: what it alone tells is told."""
         self._measure(self._roster.tick(now))
-        self._measure(self._tracker.settle(now))
+        self._passages.settle(self._max_attempts)
+        self._measure(self._tracker.settle(now, elsewhere=len(self._passages)))
 
     def note(self, family: str, entity: str, metric: str, value: float) -> None:
         """Take a number from outside the stream of events: a counter's growth, a gauge's value,
@@ -201,12 +211,14 @@ class Pipeline:
 
     def settle(self, now: float) -> None:
         """Nothing more will come: conclude at once what else would be waited for."""
-        self._measure(self._tracker.settle(now, at_once=True))
+        self._passages.settle(self._max_attempts)
+        self._measure(self._tracker.settle(now, at_once=True, elsewhere=len(self._passages)))
 
     def flush(self, now: float, last: bool = False) -> Batch:
         """All since the last flush. `last`: the farewell, after which nothing more is said, so
         that no gauge is left standing."""
         self.tick(now)
+        self._fold()
         self._note_in_flight()
         self._note_workers(now)
         self._note_ledger()
@@ -216,12 +228,18 @@ class Pipeline:
 
     def flush_own(self, now: float) -> Batch:
         """What the agent says of itself alone; all else goes on adding up."""
+        self._fold()
         self._note_ledger()
         return self._aggregator.drain(now, OWN)
 
     def rebase(self) -> None:
         """Others have heard what this agent did not: it is no loss."""
         self._roster.rebase()
+
+    @property
+    def clamped(self) -> int:
+        """Durations that clocks made negative or absurd."""
+        return self._clamped + self._lanes.clamped
 
     @property
     def last_beat(self) -> float:
@@ -235,34 +253,101 @@ class Pipeline:
     @property
     def balance(self) -> dict[str, int]:
         """Law 4 of `tracker`, term by term; `difference` must be 0."""
-        totals, flying = self._tracker.totals, self._tracker.in_flight
+        self._fold()
+        totals = self._tracker.totals + self._lanes.totals
         terms = {
             moment.word: totals[moment]
             for moment in (Moment.RECEIVED, Moment.ON_ARRIVAL, Moment.FOUND, *OUTCOMES)
         }
         for stage in (Stage.RESERVED, Stage.RUNNING):
-            terms[stage.value] = sum(n for (at, _), n in flying.items() if at is stage)
+            terms[stage.value] = sum(n for at, _, n in self._in_flight() if at is stage)
         entered = sum(list(terms.values())[:3])
         return {**terms, "difference": 2 * entered - sum(terms.values())}
 
-    def _observe(self, event: Known, now: float) -> list[Change] | None:
+    def _take(self, events: Sequence[Known], now: float) -> None:
+        """What one message held: its events are of one process, as a rule."""
+        seen, usual_ways, ledger = self._doubles.seen, self._usual, self.ledger
+        hostname, pid, sender = "", None, 0
+        life: Life | None = None
+        for event in events:
+            if event.pid != pid or event.hostname != hostname:
+                hostname, pid, life = event.hostname, event.pid, None
+                sender = self._doubles.sender(hostname, pid)
+            if seen(sender, event.clock, event.timestamp):
+                ledger.doubled += 1
+                continue
+            usual = usual_ways.get(type(event))
+            if usual is None:
+                self._take_other(event, now)
+                life = None
+                continue
+            if life is None:
+                life = self._life_of(event, now)
+            if usual(event, life, now):
+                ledger.counted += 1
+            else:
+                self._take_unusual(event, life, now)
+
+    def _take_other(self, event: Known, now: float) -> None:
+        """What no worker says of a usual task."""
         if isinstance(event, Sent):
-            self._roster.clocks.observe(host_of(event.hostname), event.timestamp, now)
-            return self._tracker.sent(event)
-        if not isinstance(event, TaskEvent):
-            return self._roster.observe(event, now)
+            self._take_sending(event, now)
+        elif isinstance(event, WorkerEvent):
+            self.ledger.counted += 1
+            self._measure(self._roster.observe(event, now))
+        elif isinstance(event, TaskEvent):
+            self._take_unusual(event, self._life_of(event, now), now)
+
+    def _take_sending(self, event: Sent, now: float) -> None:
+        host = host_of(event.hostname)
+        self._roster.clocks.observe(host, event.timestamp, now)
+        owned = self._scope.owns(event.uuid)
+        if owned:
+            self.ledger.counted += 1
+        else:
+            self.ledger.dropped["shared"] += 1  # another partition counts it
+        if not self._passages.sent(event, host, owned):
+            self._measure(self._tracker.sent(event))
+
+    def _life_of(self, event: Event, now: float) -> Life:
+        booked = self._roster.booked(event, now)
+        if booked is not None:
+            return booked
         life, told = self._roster.life(event, now)
-        if isinstance(event, Started):
-            life.note_start(event.timestamp)
+        self._measure(told)
+        return life
+
+    def _take_unusual(self, event: TaskEvent, life: Life, now: float) -> None:
+        self._passages.hand_over(event.uuid)
         changes = self._tracker.observe(event, life, now)
-        return None if changes is None else told + changes
+        if changes is None:
+            self.ledger.dropped["second_end"] += 1
+        else:
+            self.ledger.counted += 1
+            self._measure(changes)
+
+    def _fold(self) -> None:
+        """Let the aggregator have what was put aside for it."""
+        self._unfolded = 0
+        self._lanes.fold(self._aggregator)
+        lags = self._lanes.milliseconds(self._lags)
+        if lags:
+            self._aggregator.time_all("agent", self._host, "event_lag", lags)
+        self._lags.clear()
+
+    def _in_flight(self) -> Iterator[tuple[Stage, str, int]]:
+        """How much waits and runs, by stage and task name."""
+        yield from self._lanes.in_flight()
+        for (stage, name), number in self._tracker.in_flight.items():
+            yield stage, name, number
 
     def _measure(self, changes: Iterable[Change]) -> None:
         """Let the rules speak."""
         for change in changes:
             for rule, needs in SPEAKING[change.news]:
                 if not needs & ~change.told:
-                    value = rule.value(change)
+                    counts = rule.kind is Kind.COUNTER
+                    value = change.amount if counts else rule.value(change.of)
                     if value is not None:
                         self._add(rule, change.of, value)
 
@@ -283,7 +368,7 @@ class Pipeline:
         """A duration in ms; one that clocks made negative is 0, an absurd one None: counted."""
         if 0.0 <= seconds <= LONGEST:
             return seconds * 1000.0
-        self.clamped += 1
+        self._clamped += 1
         return 0.0 if seconds < 0.0 else None
 
     def _time(self, family: str, entity: str, metric: str, seconds: float) -> None:
@@ -294,8 +379,12 @@ class Pipeline:
     def _note_in_flight(self) -> None:
         known = (stage for stage in Stage if self._scope.whole or stage is not Stage.QUEUED)
         totals = dict.fromkeys(known, 0)
-        for (stage, name), number in self._tracker.in_flight.items():
+        self._aggregator.silence("task")
+        by_name: Counter[tuple[str, Stage]] = Counter()
+        for stage, name, number in self._in_flight():
             totals[stage] += number
+            by_name[name, stage] += number
+        for (name, stage), number in by_name.items():
             self._aggregator.gauge("task", name, stage.value, number)
         for stage, number in totals.items():
             self._aggregator.gauge("cluster", "all", stage.value, number)
@@ -307,8 +396,8 @@ class Pipeline:
                 value = rule.value(sight)
                 if value is not None:
                     self._aggregator.gauge("worker", life.hostname, rule.metric, value)
-        for hostname in self._roster.leavers(now):
-            self._aggregator.close("worker", hostname)
+        self._roster.retire(now)
+        self._aggregator.close_others("worker", self._roster)
 
     def _totals(self) -> dict[str, int]:
         """The agent's totals that are kept here."""
@@ -331,5 +420,5 @@ class Pipeline:
         for metric, total in self._totals().items():
             self.grow("agent", self._host, metric, total)
         self.note("agent", self._host, "ticks", 1)
-        self.note("agent", self._host, "attempts", len(self._tracker))
+        self.note("agent", self._host, "attempts", len(self._tracker) + len(self._passages))
         self.note("agent", self._host, "series", self._aggregator.series)

@@ -13,8 +13,11 @@ Laws:
    `task-started` seen is what never arrived. Batches trail heartbeats, hence a heartbeat is
    judged only when the next one comes, or when it has stood for `SETTLED` seconds.
 6. While we could not listen ourselves nobody else's silence counts (`deaf`).
+7. Memory is bounded by `ceiling` lives: past it the one not heard of for longest is forgotten for
+   each that comes, and counted; what it held ends as LOST, as that of any worker that is gone.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Self
@@ -37,6 +40,9 @@ are taken as counted, so that a race never looks like a loss; a true loss shows 
 
 LONGEST_SILENCE = 600.0
 """Seconds: even a worker that is known to be silent while it works is given up after this."""
+
+BOOKED = 0.1
+"""Seconds in which a life that was heard need not be put in its place again."""
 
 KEPT_AFTER = 60.0
 """Seconds: the last events of a process that is gone may come so late."""
@@ -65,13 +71,21 @@ class Life:
     the starts that never arrived.
     """
 
+    __slots__ = (
+        "_base", "_base_stamp", "_counting", "_starts", "_starts_since", "active",
+        "beat_at", "beat_stamp", "booked_at", "born_stamp", "farewell_at", "freq",
+        "gone_at", "host", "hostname", "idle_stamp", "loadavg", "lost", "pid", "processed",
+        "proven_active", "proven_stamp", "quiet", "rejoined_stamp", "reserved", "running",
+        "seen_at", "state",
+    )  # fmt: skip
+
     def __init__(self, event: Event) -> None:
         self.hostname = event.hostname
         self.host = host_of(event.hostname)
         self.pid = event.pid
         self.born_stamp = event.timestamp
         self.state = State.UNKNOWN
-        self.seen_at = 0.0
+        self.seen_at = self.booked_at = 0.0
         self.gone_at: float | None = None
         self.farewell_at: float | None = None
         self.rejoined_stamp: float | None = None
@@ -96,13 +110,15 @@ class Life:
 
     def dump(self) -> dict[str, Any]:
         """Itself as plain values."""
-        return {**vars(self), "state": self.state.value}
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {**plain, "state": self.state.value}
 
     @classmethod
     def load(cls, state: Mapping[str, Any]) -> Self:
         """What `dump` gave, as a life again; the tracker counts what it holds."""
         life = cls.__new__(cls)
-        vars(life).update(state)
+        for name in cls.__slots__:
+            setattr(life, name, state[name])
         life.state, life.loadavg = State(state["state"]), tuple(state["loadavg"])
         life.reserved = life.running = 0
         return life
@@ -189,14 +205,17 @@ class Roster:
         self.lost = 0
         self._silence = silence
         self._ceiling = ceiling
-        self._lives: dict[tuple[str, int | None], Life] = {}
+        self._lives: OrderedDict[tuple[str, int | None], Life] = OrderedDict()  # last heard, last
         self._names: dict[str, Life] = {}
-        self._closed: list[str] = []
         self._listening_since = 0.0
 
     def __iter__(self) -> Iterator[Life]:
         """The present life of each name."""
         return iter(self._names.values())
+
+    def __contains__(self, hostname: object) -> bool:
+        """Whether a life holds that name."""
+        return hostname in self._names
 
     def dump(self, index: Index) -> dict[str, Any]:
         """Itself as plain values; lives by their number."""
@@ -206,18 +225,16 @@ class Roster:
             "clocks": self.clocks.dump(),
             "forgotten": self.forgotten,
             "lost": self.lost,
-            "closed": self._closed,
             "listening_since": self._listening_since,
         }
 
     def load(self, state: Mapping[str, Any], lives: Sequence[Life]) -> None:
         """Go on from what `dump` told."""
         known, present = ([lives[number] for number in state[k]] for k in ("lives", "names"))
-        self._lives = {(life.hostname, life.pid): life for life in known}
+        self._lives = OrderedDict(((life.hostname, life.pid), life) for life in known)
         self._names = {life.hostname: life for life in present}
         self.clocks.load(state["clocks"])
         self.forgotten, self.lost = state["forgotten"], state["lost"]
-        self._closed = list(state["closed"])
         self._listening_since = state["listening_since"]
 
     def deaf(self, now: float) -> None:
@@ -245,19 +262,30 @@ class Roster:
 
     def life(self, event: Event, now: float) -> tuple[Life, list[Change]]:
         """The life that sent `event`, and what its appearance tells."""
-        life = self._lives.get((event.hostname, event.pid))
+        key = event.hostname, event.pid
+        life = self._lives.get(key)
         told: list[Change] = []
         if life is None:
             life, told = self._appear(event, now)
         elif self._born_again(life, event):
-            reborn = self._lives[event.hostname, event.pid] = Life(event)
+            reborn = self._lives[key] = Life(event)
             told = self._replace(life, reborn, now)
             life = reborn
         if life.gone_at is None:
             self._names.setdefault(life.hostname, life)
-        life.seen_at = now
+        life.seen_at = life.booked_at = now
+        self._lives.move_to_end(key)
         self.clocks.observe(life.host, event.timestamp, now)
         return life, told
+
+    def booked(self, event: Event, now: float) -> Life | None:
+        """The life that sent a task event, if it was booked by `life` within BOOKED seconds; to be
+        heard of it then tells nothing more."""
+        life = self._lives.get((event.hostname, event.pid))
+        if life is None or not 0.0 <= now - life.booked_at < BOOKED:
+            return None
+        life.seen_at = now
+        return life
 
     def observe(self, event: WorkerEvent, now: float) -> list[Change]:
         """Take in what a worker says of itself."""
@@ -284,8 +312,8 @@ class Roster:
                 told.append(Change(Moment.OFFLINE, life, Moment.OFFLINE.bit))
         return told
 
-    def leavers(self, now: float) -> list[str]:
-        """The names nobody holds any more since the last call; their series are to be closed."""
+    def retire(self, now: float) -> list[str]:
+        """Drop, and return, the names of which nothing more is to be said."""
         names = [life.hostname for life in self._names.values() if self._is_past(life, now)]
         for name in names:
             del self._names[name]
@@ -298,8 +326,7 @@ class Roster:
         ]
         for key in done:
             del self._lives[key]
-        closed, self._closed = self._closed, []
-        return names + [name for name in closed if name not in self._names]
+        return names
 
     def _miss(self, life: Life, lost: int) -> Change:
         self.lost += lost
@@ -319,7 +346,7 @@ class Roster:
         else:
             told = self._replace(present, life, now)
         if len(self._lives) > self._ceiling:
-            self._forget(min(self._lives, key=lambda key: self._lives[key].seen_at), now)
+            self._forget_one(now)
         return life, told
 
     def _born_again(self, life: Life, event: Event) -> bool:
@@ -339,13 +366,12 @@ class Roster:
         self._names[new.hostname] = new
         return told
 
-    def _forget(self, key: tuple[str, int | None], now: float) -> None:
-        life = self._lives.pop(key)
+    def _forget_one(self, now: float) -> None:
+        _, life = self._lives.popitem(last=False)
         life.gone_at = life.gone_at or now
         self.forgotten += 1
         if self._names.get(life.hostname) is life:
             del self._names[life.hostname]
-            self._closed.append(life.hostname)
 
     def _live_on(self, life: Life, event: WorkerEvent) -> None:
         """A heartbeat or a greeting: whatever was thought of the life, it is there."""

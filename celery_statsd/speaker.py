@@ -60,6 +60,7 @@ class Speaker:
         self._log = log
         self._aside = escape(host)
         self._served_since: float | None = None
+        self._has_rivals = False
         self._retired: list[Outlet] = []
         self._understudy = Understudy()
         self._mine: dict[int, str] = {}
@@ -104,7 +105,8 @@ class Speaker:
             self._served_since = None
         elif self._served_since is None:
             self._served_since = now
-            if self._source.stood_by:  # another one was served until now
+            self._has_rivals = self._has_rivals or self._source.stood_by
+            if self._has_rivals:  # another one was served meanwhile
                 self._chronicle.rebase()
 
     def beat(self, stamp: float) -> None:

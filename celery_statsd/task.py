@@ -3,7 +3,7 @@
 The laws stand at the head of `tracker`; here are the first three of them, as code.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Self
 
@@ -50,8 +50,13 @@ LATE_SENDING = 1.0
 LONGEST_HISTORY = 100
 """Attempts of one task that are remembered: some are retried for years."""
 
+MOST_OPEN = 1000
+"""Attempts, or sendings, of one task that may be open at once: a Broadcast to so many workers.
+Each event of a task looks at all of them."""
+
 RECEIPT = Moment.RECEIVED.bit | Moment.ON_ARRIVAL.bit | Moment.FOUND.bit
 ENDED = sum(outcome.bit for outcome in OUTCOMES)
+_STARTED = Moment.STARTED.bit
 CONCLUDED = Moment.RETURNED.bit | Moment.UNREPORTED.bit | Moment.LOST.bit
 """Sets of moments: how an attempt came into sight, its ends, the ends that nobody told."""
 
@@ -85,7 +90,7 @@ class Sending:
     def __init__(self, task: "Task", event: Sent) -> None:
         self.task = task
         self.name = event.name or "unknown"
-        self.queue = _label(event.queue)
+        self.queue = label(event.queue)
         self.retries = event.retries or 0
         self.sent = event.timestamp
         self.host = host_of(event.hostname)
@@ -93,6 +98,16 @@ class Sending:
         self.expires = epoch(event.expires)
         self.taken = False
         self.stage: Stage | None = None
+
+    @classmethod
+    def of(cls, task: "Task", queue: str, passage: Any, taken: bool) -> Self:
+        """The sending of a task that was a usual one so far."""
+        sending = cls.__new__(cls)
+        sending.task, sending.queue = task, queue
+        sending.name, sending.retries = passage.name, passage.retries
+        sending.sent, sending.host, sending.eta = passage.sent, passage.sender, passage.planned
+        sending.expires, sending.stage, sending.taken = None, None, taken
+        return sending
 
     def dump(self) -> list[Any]:
         """Itself as plain values."""
@@ -138,11 +153,10 @@ class Attempt:
         self.told = 0
         self.stage: Stage | None = None
 
-    def dump(self, index: Index) -> list[Any]:
-        """Itself as plain values; its life and its sending by number."""
-        sendings = self.task.sendings
-        sending = sendings.index(self.sending) if self.sending else None
-        return [index.of(self.life), sending, *(getattr(self, name) for name in _ATTEMPT)]
+    def dump(self, index: Index, places: Mapping[Sending | None, int]) -> list[Any]:
+        """Itself as plain values; its life by number, its sending by its place in its task."""
+        place = places.get(self.sending)
+        return [index.of(self.life), place, *(getattr(self, name) for name in _ATTEMPT)]
 
     @classmethod
     def load(cls, task: "Task", lives: Sequence[Life], state: Sequence[Any]) -> Self:
@@ -158,6 +172,33 @@ class Attempt:
     def lacks(self, moment: Moment) -> bool:
         """Whether `moment` is not known of it."""
         return not self.known & moment.bit
+
+    @classmethod
+    def of(cls, task: "Task", life: Life, passage: Any, sending: Sending | None) -> Self:
+        """The attempt of a task that was a usual one so far: all that is known of it is told."""
+        attempt = cls(task, life, passage.arrived)
+        attempt.name, attempt.retries, attempt.sending = passage.name, passage.retries, sending
+        attempt.known = Moment.RECEIVED.bit
+        for field in ("eta", "received", "started", "ended", "runtime", "apart"):
+            setattr(attempt, field, getattr(passage, field))
+        known = {
+            Moment.TRACED: passage.sent is not None,
+            Moment.STARTED: passage.started is not None,
+            passage.outcome: passage.outcome is not None,
+        }
+        attempt.known |= sum(moment.bit for moment, so in known.items() if so)
+        attempt.told = attempt.known
+        return attempt
+
+    @property
+    def sent(self) -> float | None:
+        """When it was sent, by the sender's clock; None when its sending was not seen."""
+        return self.sending.sent if self.sending else None
+
+    @property
+    def planned(self) -> float | None:
+        """The ETA its sending told."""
+        return self.sending.eta if self.sending else None
 
     @property
     def over(self) -> bool:
@@ -182,11 +223,7 @@ class Attempt:
     @property
     def received_again(self) -> bool:
         """Whether a worker has taken the same message once more since."""
-        return any(
-            other.arrived > self.arrived and other.received is not None
-            for other in self.task.attempts
-            if other is not self and other.retries == self.retries
-        )
+        return self.arrived < self.task.last_receipts().get(self.retries, 0.0)
 
     @property
     def ends_on_arrival(self) -> bool:
@@ -221,18 +258,22 @@ class Attempt:
             self.name = self.name or event.unregistered
 
 
-def _label(queue: str | None) -> str:
+def label(queue: str | None) -> str:
     """The queue as metrics call it: a Broadcast queue has a new name in every client process."""
     return "bcast" if queue and queue.startswith("bcast.") else queue or "unknown"
 
 
 class Task:
-    """All that is known under one uuid: usually one sending and one attempt."""
+    """All that is known under one uuid: usually one sending and one attempt.
 
-    __slots__ = ("attempts", "sendings", "uuid")
+    `counted` is the size under which the tracker has it in its books.
+    """
+
+    __slots__ = ("attempts", "counted", "sendings", "uuid")
 
     def __init__(self, uuid: str) -> None:
         self.uuid = uuid
+        self.counted = 0
         self.sendings: list[Sending] = []
         self.attempts: list[Attempt] = []
 
@@ -243,21 +284,38 @@ class Task:
             sending.taken for sending in self.sendings
         )
 
+    @property
+    def size(self) -> int:
+        """How much of the bounded memory it takes, in attempts."""
+        return max(1, len(self.attempts), len(self.sendings))
+
+    def last_receipts(self) -> dict[int | None, float]:
+        """When the last receipt of each of its messages, told by their retries, has arrived."""
+        last: dict[int | None, float] = {}
+        if len(self.attempts) > 1:
+            for attempt in self.attempts:
+                if attempt.received is not None:
+                    known = last.get(attempt.retries, 0.0)
+                    last[attempt.retries] = max(known, attempt.arrived)
+        return last
+
     def trim(self) -> None:
         """Forget the oldest of what is over when there is too much of it."""
         half = LONGEST_HISTORY // 2
         if len(self.attempts) > LONGEST_HISTORY:
             old, young = self.attempts[:-half], self.attempts[-half:]
-            self.attempts = [a for a in old if not (a.over and a.known & RECEIPT)] + young
+            kept = [a for a in old if not (a.known & ENDED and a.known & RECEIPT)]
+            self.attempts = kept + young
         if len(self.sendings) > LONGEST_HISTORY:
             used = {attempt.sending for attempt in self.attempts}
-            kept = [s for s in self.sendings[:-half] if s in used or not s.taken]
-            self.sendings = kept + self.sendings[-half:]
+            needed = [s for s in self.sendings[:-half] if s in used or not s.taken]
+            self.sendings = needed + self.sendings[-half:]
 
     def dump(self, index: Index) -> list[Any]:
         """Itself as plain values."""
-        sendings = [sending.dump() for sending in self.sendings]
-        return [self.uuid, sendings, [attempt.dump(index) for attempt in self.attempts]]
+        places: dict[Sending | None, int] = {s: n for n, s in enumerate(self.sendings)}
+        attempts = [attempt.dump(index, places) for attempt in self.attempts]
+        return [self.uuid, [sending.dump() for sending in self.sendings], attempts]
 
     @classmethod
     def load(cls, lives: Sequence[Life], state: Sequence[Any]) -> Self:
@@ -299,23 +357,26 @@ class Task:
             if attempt.lacks(Moment.TRACED) and attempt.retries in (None, sending.retries)
         ]
         namesakes = [attempt for attempt in fitting if attempt.name in (None, sending.name)]
-        return namesakes or fitting or self._sharing(sending)[:1]
+        return namesakes or fitting or self._sharing(sending)
 
     def _sharing(self, sending: Sending) -> list[Attempt]:
-        """The attempts that had to share an earlier sending because `sending` was late."""
-        return [
-            attempt
-            for number, attempt in enumerate(self.attempts)
-            if attempt.name == sending.name and attempt.retries == sending.retries
-            if (attempt.received or 0.0) > sending.sent - LATE_SENDING
-            if any(other.sending is attempt.sending for other in self.attempts[:number])
-        ]
+        """The first attempt that had to share an earlier sending because `sending` was late."""
+        earlier: set[Sending | None] = set()
+        for attempt in self.attempts:
+            alike = attempt.name == sending.name and attempt.retries == sending.retries
+            late = (attempt.received or 0.0) > sending.sent - LATE_SENDING
+            if alike and late and attempt.sending in earlier:
+                return [attempt]
+            earlier.add(attempt.sending)
+        return []
 
     def sending_of(self, attempt: Attempt) -> Sending | None:
         """The sending `attempt` came of: one not yet received, else the one its likes came of.
 
         A shadow name stands in the receipt only; a replaced task has two names in its sendings.
         """
+        if not self.sendings:
+            return None
         fitting = [
             sending for sending in self.sendings if attempt.retries in (None, sending.retries)
         ]
@@ -336,21 +397,16 @@ def _received(mine: list[Attempt], event: TaskEvent) -> Attempt | None:  # noqa:
 
 def _started(mine: list[Attempt], event: TaskEvent) -> Attempt | None:  # noqa: ARG001
     """The attempt that has not started: one that waits before one whose end was told."""
-    lacking = [
-        attempt
-        for attempt in mine
-        if attempt.lacks(Moment.STARTED) and not attempt.known & CONCLUDED
-    ]
-    lacking.sort(key=lambda attempt: attempt.over)
-    return next(iter(lacking), None)
+    lacking = [attempt for attempt in mine if not attempt.known & (_STARTED | CONCLUDED)]
+    first = next(iter(lacking), None)
+    return next((attempt for attempt in lacking if not attempt.over), first)
 
 
 def _ended(mine: list[Attempt], event: TaskEvent) -> Attempt | None:
     """The attempt that runs, or waits where that is how a waiting one ends."""
-    waiting = [attempt for attempt in mine if not attempt.over and attempt.lacks(Moment.STARTED)]
-    running = [
-        attempt for attempt in mine if not attempt.over and not attempt.lacks(Moment.STARTED)
-    ]
+    left = [attempt for attempt in mine if not attempt.known & ENDED]
+    waiting = [attempt for attempt in left if not attempt.known & _STARTED]
+    running = [attempt for attempt in left if attempt.known & _STARTED]
     if waiting and isinstance(event, Revoked) and not event.terminated:
         return waiting[0]
     return _nearest(running, event) if running else next(iter(waiting), None)

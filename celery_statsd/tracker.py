@@ -17,37 +17,31 @@ Laws:
    time), UNREPORTED (its worker lives and shows that it does not run it). Of sendings: EXPIRED (no
    worker received it in its time), UNSEEN (others of its queue, sent later, were received long
    ago: its task sends no events, or they were lost); neither is part of the balance.
-6. Memory is bounded by `ceiling` tasks. The oldest is forgotten first, and counted: its attempts
-   end as UNREPORTED, and are FOUND again should they still speak.
+6. Memory is bounded by `ceiling` attempts (a task without any counts as one). The oldest task is
+   forgotten first, and counted: its attempts end as UNREPORTED, and are FOUND again should they
+   still speak. So are the oldest of one task, when it has more than MOST_OPEN of them open.
 """
 
-import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, endings
 from celery_statsd.events import OUTCOMES, Change, Moment, Sent, TaskEvent
+from celery_statsd.queues import Queues
 from celery_statsd.roster import Index, Life
 from celery_statsd.scope import CLUSTER, Scope
-from celery_statsd.task import RECEIPT, Attempt, Sending, Stage, Task
+from celery_statsd.task import MOST_OPEN, RECEIPT, Attempt, Sending, Stage, Task
 
 PROVISIONAL = 1.0
 """Seconds an attempt waits for a receipt that has not come yet before it is settled."""
-
-EXPIRY_GRACE = 5.0
-"""Seconds after `expires` in which a receipt may still be on its way."""
-
-OVERTAKEN = 60.0
-"""Seconds: a sending so much older than one that its queue has already delivered is not waiting."""
 
 MOST_NAMES = 10_000
 """Task names: past so many, those are dropped of which nothing waits or runs."""
 
 LONGEST_MEMORY = 20_000
-"""Tasks: as many of those that ended last are remembered, for late sendings and second ends."""
+"""Attempts: those that ended last are remembered, for late sendings and second ends."""
 
 ORDER = (Moment.TRACED, Moment.RECEIVED, Moment.ON_ARRIVAL, Moment.FOUND, Moment.STARTED, *OUTCOMES)
 """The order in which the moments of one attempt are told."""
@@ -57,9 +51,8 @@ class Tracker:
     """The attempts of all tasks seen of late, and how many of them wait and run.
 
     `in_flight` counts by stage and task name (a name once seen stays, at 0, as long as there are
-    not too many); `totals` counts the moments told, `forgotten` the tasks that the ceiling cost,
-    `unmatched` the attempts whose task was never seen before. `lost_after` and `unreported_after`
-    are in seconds.
+    not too many); `totals` counts the moments told, `forgotten` what law 6 has cost, `unmatched`
+    the attempts whose task was never seen. `lost_after` and `unreported_after` are in seconds.
     """
 
     def __init__(
@@ -82,12 +75,12 @@ class Tracker:
         self._live: dict[str, Task] = {}
         self._past: dict[str, Task] = {}
         self._long_past: dict[str, Task] = {}
+        self._size = 0  # of the living
+        self._past_size = 0
         self._held: dict[Life, dict[Attempt, None]] = {}
         self._provisional: dict[Attempt, None] = {}
-        self._waiting: dict[str, dict[Sending, None]] = {}
-        self._delivered: dict[str, float] = {}
-        self._serial = 0
-        self._expiring: list[tuple[float, int, Sending]] = []
+        self.queues = Queues()
+        self._most_names = MOST_NAMES * len(Stage)
 
     def __len__(self) -> int:
         """How many tasks wait or run."""
@@ -101,7 +94,7 @@ class Tracker:
             "long_past": [task.dump(index) for task in self._long_past.values()],
             "names": [[stage.value, name] for stage, name in self.in_flight],
             "totals": {moment.value: total for moment, total in self.totals.items()},
-            "delivered": self._delivered,
+            "delivered": self.queues.dump(),
             "forgotten": self.forgotten,
             "unmatched": self.unmatched,
         }
@@ -110,13 +103,33 @@ class Tracker:
         """Go on from what `dump` told."""
         self.totals.update({Moment(word): total for word, total in state["totals"].items()})
         self.in_flight.update({(Stage(stage), name): 0 for stage, name in state["names"]})
-        self._delivered = dict(state["delivered"])
+        self.queues.load(state["delivered"])
         self.forgotten, self.unmatched = state["forgotten"], state["unmatched"]
         for shelf in ("live", "past", "long_past"):
             tasks = [Task.load(lives, task) for task in state[shelf]]
             getattr(self, f"_{shelf}").update({task.uuid: task for task in tasks})
             for task in tasks:
                 self._resume(task)
+                task.counted = task.size if shelf == "live" else 0
+        self._size = sum(task.counted for task in self._live.values())
+        self._past_size = sum(task.size for task in self._past.values())
+
+    def knows(self, uuid: str) -> bool:
+        """Whether it has seen anything of that task of late."""
+        return uuid in self._live or uuid in self._past or uuid in self._long_past
+
+    def adopt(self, task: Task) -> None:
+        """Go on with a task of which everything so far was told elsewhere."""
+        self._live[task.uuid] = task
+        self._resume(task)
+        self._keep(task)
+
+    def first_start(self, life: Life) -> float | None:
+        """When the first of those began that `life` runs, by its own clock."""
+        held = self._held.get(life, ())
+        return min(
+            (a.started for a in held if a.stage is Stage.RUNNING and a.started), default=None
+        )
 
     def sent(self, event: Sent) -> list[Change]:
         """A task was published."""
@@ -130,7 +143,7 @@ class Tracker:
             self._trace(attempt, sending)
             changes += self._tell(attempt)
         self._queue(sending)
-        self._await_expiry(sending)
+        changes += self._thin_out(task)
         self._keep(task)
         return changes
 
@@ -146,62 +159,77 @@ class Tracker:
             sending = task.sending_of(attempt)
             if sending is not None:
                 self._trace(attempt, sending)
-        changes = self._tell(attempt)
+        changes = self._tell(attempt) + self._thin_out(task)
         self._keep(task)
         return changes
 
-    def settle(self, now: float, at_once: bool = False) -> list[Change]:
+    @property
+    def size(self) -> int:
+        """How much of the ceiling is used."""
+        return self._size
+
+    def settle(self, now: float, at_once: bool = False, elsewhere: int = 0) -> list[Change]:
         """Conclude what nobody will tell any more, as of `now` (epoch seconds).
 
-        `at_once`: also what may still be told, for this is the last look.
+        `at_once`: also what may still be told, for this is the last look. So many attempts are
+        remembered `elsewhere`, of those the ceiling allows.
         """
         changes = self._settle_receipts(now, at_once)
-        changes += self._expire(now)
-        changes += self._overtake()
+        for sending in self.queues.expired(now):
+            changes.append(self._give_up(sending, Moment.EXPIRED))
+        for sending in self.queues.overtaken():
+            changes.append(self._give_up(sending, Moment.UNSEEN))
         for life in list(self._held):
             if doubtful(life):
                 held = list(self._held[life])
                 over = endings(life, held, now, self._lost_after, self._unreported_after)
                 for attempt, moment in over:
                     changes += self._conclude(attempt, moment)
-        while len(self._live) > self._ceiling:
-            changes += self._forget(next(iter(self._live.values())))
-        if len(self.in_flight) > MOST_NAMES * len(Stage):
+        room = self._ceiling - elsewhere
+        if self._size > room:
+            changes += self._forget_oldest(room)
+        if len(self.in_flight) > self._most_names:
             self.in_flight = +self.in_flight
+            self._most_names = max(MOST_NAMES * len(Stage), 2 * len(self.in_flight))
         return changes
 
     def _resume(self, task: Task) -> None:
         """Count a loaded task where it stands."""
         for sending in task.sendings:
             self._queue(sending)
-            self._await_expiry(sending)
         for attempt in task.attempts:
             if attempt.known & RECEIPT:
                 self._place(attempt)
             else:
                 self._provisional[attempt] = None
 
-    def _await_expiry(self, sending: Sending) -> None:
-        if sending.expires is not None and not sending.taken:
-            self._serial += 1
-            heapq.heappush(self._expiring, (sending.expires, self._serial, sending))
-
     def _recall(self, uuid: str) -> Task:
         task = self._live.get(uuid)
         if task is None:
-            task = self._past.pop(uuid, None) or self._long_past.pop(uuid, None) or Task(uuid)
+            task = self._past.pop(uuid, None)
+            if task is not None:
+                self._past_size -= task.size
+            else:
+                task = self._long_past.pop(uuid, None) or Task(uuid)
             self._live[uuid] = task
         return task
 
     def _keep(self, task: Task) -> None:
         """Put a task where it belongs: among the living or, when it is over, the past."""
         task.trim()
-        if not task.over:
+        over = task.over
+        self._book(task, 0 if over else task.size)
+        if not over:
             return
         self._live.pop(task.uuid, None)
         self._past[task.uuid] = task
-        if len(self._past) > LONGEST_MEMORY // 2:
-            self._past, self._long_past = {}, self._past
+        self._past_size += task.size
+        if self._past_size > LONGEST_MEMORY // 2:
+            self._past, self._long_past, self._past_size = {}, self._past, 0
+
+    def _book(self, task: Task, size: int) -> None:
+        self._size += size - task.counted
+        task.counted = size
 
     def _trace(self, attempt: Attempt, sending: Sending) -> None:
         attempt.sending = sending
@@ -210,8 +238,7 @@ class Tracker:
         attempt.apart = self._clocks.apart(attempt.life.host, sending.host)
         sending.taken = True
         self._queue(sending)
-        delivered = self._delivered.get(sending.queue, 0.0)
-        self._delivered[sending.queue] = max(delivered, sending.sent)
+        self.queues.deliver(sending)
 
     def _tell(self, attempt: Attempt) -> list[Change]:
         """What became known of `attempt` and may be told."""
@@ -262,45 +289,34 @@ class Tracker:
         if stage is sending.stage:
             return
         sending.stage = stage
-        waiting = self._waiting.setdefault(sending.queue, {})
         if stage:
             self.in_flight[Stage.QUEUED, sending.name] += 1
-            waiting[sending] = None
+            self.queues.put(sending)
         else:
             self.in_flight[Stage.QUEUED, sending.name] -= 1
-            del waiting[sending]
-        if not waiting:
-            del self._waiting[sending.queue]
+            self.queues.take(sending)
 
     def _give_up(self, sending: Sending, moment: Moment) -> Change:
         """`sending` does not wait any more, though nobody has told of its receipt."""
-        sending.taken = True
-        self._queue(sending)
+        self._take_off(sending)
         self._keep(sending.task)
         return self._count(moment, sending)
-
-    def _overtake(self) -> list[Change]:
-        """Give up the sendings that their queue has left behind."""
-        changes = [
-            self._give_up(sending, Moment.UNSEEN)
-            for queue, delivered in self._delivered.items()
-            for sending in _left_behind(self._waiting.get(queue, {}), delivered - OVERTAKEN)
-        ]
-        if len(self._delivered) > len(self._waiting):
-            self._delivered = {q: at for q, at in self._delivered.items() if q in self._waiting}
-        return changes
 
     def _settle_receipts(self, now: float, at_once: bool) -> list[Change]:
         changes: list[Change] = []
         for attempt in list(self._provisional):
-            if attempt.known & RECEIPT:
-                del self._provisional[attempt]
-            elif at_once or now - attempt.arrived >= PROVISIONAL:
-                del self._provisional[attempt]
-                attempt.known |= self._entry(attempt).bit
-                attempt.name = attempt.name or "unknown"  # for good: its gauges stand under it
-                changes += self._tell(attempt)
+            received = attempt.known & RECEIPT
+            if received or at_once or now - attempt.arrived >= PROVISIONAL:
+                changes += self._admit(attempt)
         return changes
+
+    def _admit(self, attempt: Attempt) -> list[Change]:
+        """Count `attempt` in, as one that was never received unless it was."""
+        self._provisional.pop(attempt, None)
+        if not attempt.known & RECEIPT:
+            attempt.known |= self._entry(attempt).bit
+            attempt.name = attempt.name or "unknown"  # for good: its gauges stand under it
+        return self._tell(attempt)
 
     def _entry(self, attempt: Attempt) -> Moment:
         """How an attempt that was never received came into our sight."""
@@ -309,14 +325,6 @@ class Tracker:
         if attempt.name is None:
             self.unmatched += 1
         return Moment.FOUND
-
-    def _expire(self, now: float) -> list[Change]:
-        changes: list[Change] = []
-        while self._expiring and self._expiring[0][0] + EXPIRY_GRACE < now:
-            sending = heapq.heappop(self._expiring)[2]
-            if not sending.taken:
-                changes.append(self._give_up(sending, Moment.EXPIRED))
-        return changes
 
     def _conclude(self, attempt: Attempt, moment: Moment) -> list[Change]:
         sending = attempt.sending
@@ -328,21 +336,38 @@ class Tracker:
         self._keep(attempt.task)
         return changes
 
-    def _forget(self, task: Task) -> list[Change]:
-        del self._live[task.uuid]
-        self.forgotten += 1
+    def _forget_oldest(self, room: int) -> list[Change]:
+        """Forget tasks until there is room for the rest."""
         changes: list[Change] = []
-        for sending in task.sendings:
-            sending.taken = True
-            self._queue(sending)
-        for attempt in task.attempts:
-            if not attempt.over and attempt.known & RECEIPT:
-                attempt.known |= Moment.UNREPORTED.bit
-                changes += self._tell(attempt)
-            self._provisional.pop(attempt, None)
+        for task in list(self._live.values()):
+            if self._size <= room:
+                break
+            del self._live[task.uuid]
+            self._book(task, 0)
+            self.forgotten += 1
+            for sending in task.sendings:
+                self._take_off(sending)
+            for attempt in task.attempts:
+                changes += self._abandon(attempt)
         return changes
 
+    def _thin_out(self, task: Task) -> list[Change]:
+        """Give up the oldest of a task that has more than MOST_OPEN open."""
+        changes: list[Change] = []
+        for attempt in task.attempts[:-MOST_OPEN]:
+            self.forgotten += not attempt.over
+            changes += self._abandon(attempt)
+        for sending in task.sendings[:-MOST_OPEN]:
+            self.forgotten += not sending.taken
+            self._take_off(sending)
+        return changes
 
-def _left_behind(waiting: Iterable[Sending], stamp: float) -> list[Sending]:
-    """The first of `waiting` (in the order they came) that were sent before `stamp`."""
-    return list(takewhile(lambda sending: sending.sent < stamp, waiting))
+    def _take_off(self, sending: Sending) -> None:
+        sending.taken = True
+        self._queue(sending)
+
+    def _abandon(self, attempt: Attempt) -> list[Change]:
+        """`attempt` ends here, whatever becomes of it."""
+        if not attempt.over:
+            attempt.known |= Moment.UNREPORTED.bit
+        return self._admit(attempt)

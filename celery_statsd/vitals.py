@@ -10,7 +10,7 @@ from celery_statsd.chronicle import Chronicle
 from celery_statsd.outlet import Outlet
 from celery_statsd.source.base import Source
 
-TALLIED = ("errors", "dropped", "packets", "bytes")
+TALLIED = ("errors", "dropped", "overrun", "packets", "bytes")
 """What a sink tallies; the sum over all sinks is sent as `sink_<name>`."""
 
 

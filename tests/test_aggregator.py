@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celery_statsd import aggregator as aggregators
 from celery_statsd.aggregator import OTHER, Aggregator, Reservoir
 from celery_statsd.metric import Batch, Kind
 from celery_statsd.names import Names
@@ -129,7 +130,7 @@ def test_the_ceiling_folds_and_counts(adds, ceiling):
     assert expected == sum(n for (_, _, metric), n in counters(batch).items() if metric == "sent")
     assert made.series == len(batch.counters) <= max(ceiling + 1, 2) + 2
     own = {entity for _, entity, _ in counters(batch)} - {OTHER}
-    assert made.folded == sum(entity not in own for entity, _ in adds)
+    assert made.folded == sum(amount for entity, amount in adds if entity not in own)
 
 
 def test_a_folded_gauge_is_left_out():
@@ -232,3 +233,73 @@ def test_a_timer_speaks_for_one_flush():
     made.time("task", "a", "wait", 5.0)
     assert [Kind.TIMER] == [series.kind for series, _ in made.drain(NOON).timers]
     assert () == made.drain(NOON).timers
+
+
+def test_the_values_of_all_timers_together_are_bounded(monkeypatch):
+    """Past the bound a timer keeps its first value and those it has; count and sum go on."""
+    monkeypatch.setattr(aggregators, "MOST_VALUES", 5)
+    made = aggregator()
+    for entity in "ab":
+        for value in range(1, 5):
+            made.time("task", entity, "wait", float(value))
+    made.time("task", "c", "wait", 7.0)
+    timings = {series.entity: timing for series, timing in made.drain(NOON).timers}
+    assert {"a": 4, "b": 1, "c": 1} == {name: len(t.values) for name, t in timings.items()}
+    assert {"a": (4, 10.0), "b": (4, 10.0), "c": (1, 7.0)} == {
+        name: (t.count, t.total) for name, t in timings.items()
+    }
+    for value in range(1, 5):
+        made.time("task", "a", "wait", float(value))
+    assert [4] == [len(timing.values) for _, timing in made.drain(NOON).timers]
+
+
+def test_without_room_each_value_is_kept_as_likely():
+    """A reservoir that had to stop growing is as fair as a small one."""
+    kept, runs, row, chance = Counter(), 4000, range(20), random.Random(7)
+    for _ in range(runs):
+        reservoir = Reservoir()
+        for value in row:
+            reservoir.add(value, 10, chance, room=value < 5)
+        assert 5 == len(reservoir.kept)
+        kept.update(reservoir.kept)
+    expected = runs * 5 / len(row)
+    assert sum((kept[value] - expected) ** 2 / expected for value in row) < 50.0
+
+
+def test_what_is_loaded_is_never_folded():
+    """What was known before a restart is known after it, under a lower ceiling too."""
+    made, successor = aggregator(), aggregator(ceiling=1)
+    for entity in "abc":
+        made.count("task", entity, "sent")
+        made.time("task", entity, "wait", 5.0)
+    successor.load(made.dump())
+    assert made.drain(NOON) == successor.drain(NOON)
+    assert 0 == successor.folded
+
+
+def test_whoever_is_not_known_is_closed():
+    """Also one that came back into sight after it had been closed."""
+    made = aggregator()
+    for entity in ("a", "b", OTHER):
+        made.gauge("worker", entity, "active", 3)
+        made.count("worker", entity, "offline")
+    made.drain(NOON)
+    made.close_others("worker", {"a"})
+    assert 0 == gauges(made.drain(NOON))["worker", "b", "active"]
+    assert {"a", OTHER} == {series.entity for series, _ in made.drain(NOON).counters}
+
+
+def test_one_family_can_be_silenced():
+    """Its gauges are 0 unless they are set anew; those of others are as they are."""
+    made = aggregator()
+    made.gauge("task", "a", "running", 2)
+    made.gauge("task", "b", "running", 2)
+    made.drain(NOON)
+    made.gauge("worker", "w", "active", 3)
+    made.silence("task")
+    made.gauge("task", "b", "running", 1)
+    assert {
+        ("task", "a", "running"): 0,
+        ("task", "b", "running"): 1,
+        ("worker", "w", "active"): 3,
+    } == (gauges(made.drain(NOON)))

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from celery_statsd.chronicle import Chronicle, Flush
+from celery_statsd.chronicle import KEPT, PORTION, Chronicle, Flush
 from celery_statsd.errors import ConfigError
+from celery_statsd.events import LONGEST_BODY
+from celery_statsd.journal import Fed, Journal
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch
 from celery_statsd.pipeline import Pipeline
@@ -208,6 +210,48 @@ def test_a_state_of_another_shape_never_stops_the_start(tmp_path: Path) -> None:
     assert 0 == successor.pipeline.ledger.events
     assert "state_unreadable" in told.getvalue()
     assert "state_set_aside" in told.getvalue()
+
+
+def test_of_many_flushes_the_last_are_sent_again(tmp_path: Path) -> None:
+    """As many as an outlet takes; the others are given up, and counted."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    for _ in range(KEPT + 7):
+        chronicle.flush(2000.0)
+        chronicle.delivered(SINKS[0], chronicle.number)
+    chronicle.commit()
+    killed(chronicle)
+    successor, lacking, told = opened(tmp_path / "j")
+
+    assert [] == lacking[SINKS[0]]
+    assert list(range(8, KEPT + 8)) == [flush.number for flush in lacking[SINKS[1]]]
+    assert 7 == successor.given_up
+    assert f"flushes={KEPT + 7}" in told.getvalue()
+
+
+def test_a_body_that_is_too_long_is_counted_and_not_kept(tmp_path: Path) -> None:
+    """Before a restart and after it."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    chronicle.feed([b" " * (LONGEST_BODY + 1), b"{}", b" " * (LONGEST_BODY + 1)], 1000.0)
+    chronicle.commit()
+    killed(chronicle)
+    successor, _, _ = opened(tmp_path / "j")
+
+    assert 100_000 > (tmp_path / "j").stat().st_size
+    assert {"too_long": 2, "no_event": 1} == successor.pipeline.ledger.bad
+
+
+def test_much_that_comes_together_is_written_in_parts(tmp_path: Path) -> None:
+    """So that neither waiting for a commit nor recovery takes much memory; nothing is lost."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    chronicle.feed([b" " * (PORTION // 2) + b"{}"] * 7, 1000.0)
+    assert PORTION > chronicle._journal.pending  # type: ignore[union-attr]
+    chronicle.commit()
+    killed(chronicle)
+    fed = [len(r.bodies) for r in Journal(tmp_path / "j").recover() if isinstance(r, Fed)]
+    successor, _, _ = opened(tmp_path / "j")
+
+    assert [2, 2, 2, 1] == fed
+    assert {"no_event": 7} == successor.pipeline.ledger.bad
 
 
 def test_what_another_agent_says_no_sink_needs(tmp_path: Path) -> None:

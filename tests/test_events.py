@@ -12,6 +12,8 @@ from celery_statsd import events
 from celery_statsd.events import (
     KNOWN_TYPES,
     LONGEST_BODY,
+    LONGEST_NAME,
+    MOST_PARTS,
     OUTCOMES,
     Failed,
     Heartbeat,
@@ -22,6 +24,7 @@ from celery_statsd.events import (
     decode,
     epoch,
     exception_class,
+    shortened,
 )
 from tests.bodies import NOON, Process, body, client, patiently
 
@@ -257,3 +260,45 @@ def test_a_remote_heartbeat_has_no_numbers():
     (event,) = decode(body(WORKER.echo(NOON))).events
     assert (Heartbeat, None, None) == (type(event), event.processed, event.active)
     assert events.Heartbeat is type(event)
+
+
+@pytest.mark.parametrize("field", ["hostname", "uuid", "name", "queue"])
+def test_a_long_name_is_cut_and_stays_itself(field):
+    """Whatever is beyond the bound tells it from others by a hash."""
+    found = []
+    for end in ("a", "b"):
+        told = {**WORKER.sent("a", NOON), field: "\u00e9" * 10_000 + end}
+        (event,) = decode(body(told)).events
+        found.append(getattr(event, field))
+    assert found[0] != found[1]
+    assert {LONGEST_NAME} == set(map(len, found))
+    assert all(name.startswith("\u00e9" * 200) for name in found)
+
+
+def test_a_name_within_the_bound_is_left_alone():
+    """To the last character."""
+    assert ["x" * LONGEST_NAME, "y"] == [shortened("x" * LONGEST_NAME), shortened("y")]
+    assert LONGEST_NAME == len(shortened("x" * (LONGEST_NAME + 1)))
+
+
+@pytest.mark.parametrize("part", ["[],", "{},", "1,", '{"type":"a"},'])
+def test_a_body_of_very_many_parts_is_not_looked_at(part):
+    """It would take some hundred MiB to refuse each of them."""
+    raw = f"[{part * MOST_PARTS}0]".encode()
+    assert ("too_many_parts",) == decode(raw).bad
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("pid", 2**64), ("clock", -(2**64)), ("processed", 10**13), ("loadavg", [0.1] * 4)],
+)
+def test_numbers_no_worker_could_mean_are_bad(field, value):
+    """They would not fit where they have to be written."""
+    assert ("bad_field",) == decode(body({**WORKER.beat(NOON), field: value})).bad
+
+
+@pytest.mark.parametrize("text", ["a" * 10**6, "a." * 10**6, "\n " * 10**6, "a\nb" * 10**6])
+def test_an_exception_of_any_length_has_a_short_class(text):
+    """A name is told only where one shows."""
+    for exception, traceback in ((text, ""), (f"{text}()", ""), ("", text), ("", f" {text}")):
+        assert LONGEST_NAME >= len(exception_class(exception, traceback)) > 0

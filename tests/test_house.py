@@ -31,7 +31,7 @@ FLOORS = (
     ("pipeline",),
     ("rules",),
     ("tracker",),
-    ("endings",),
+    ("endings", "queues"),
     ("task",),
     ("roster",),
     ("*",),  # the rest, which may use each other
@@ -53,8 +53,8 @@ DOORS = {
 """Each dependency, and the modules that may import it."""
 
 HEART = (
-    "events", "task", "tracker", "endings", "roster", "clocks", "rules.*", "aggregator", "names",
-    "ledger", "metric", "pipeline", "scope",
+    "events", "task", "tracker", "endings", "queues", "roster", "clocks", "rules.*", "aggregator",
+    "names", "ledger", "metric", "pipeline", "scope",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""
 

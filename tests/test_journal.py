@@ -64,13 +64,13 @@ def test_what_was_committed_is_recovered(tmp_path: Path) -> None:
     """Every kind of record comes back as it was, behind its snapshot."""
     journal = written(tmp_path / "j")
 
-    assert [SNAPSHOT, *RECORDS] == Journal(tmp_path / "j").recover()
+    assert [SNAPSHOT, *RECORDS] == list(Journal(tmp_path / "j").recover())
     assert journal.size == (tmp_path / "j").stat().st_size
 
 
 def test_no_file_is_no_error(tmp_path: Path) -> None:
     """A first start finds nothing."""
-    assert [] == Journal(tmp_path / "j").recover()
+    assert [] == list(Journal(tmp_path / "j").recover())
 
 
 def test_what_was_not_committed_is_not_there(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_what_was_not_committed_is_not_there(tmp_path: Path) -> None:
     journal.append(Ticked(9.0))
     journal.close()
 
-    assert RECORDS[-1] == Journal(tmp_path / "j").recover()[-1]
+    assert RECORDS[-1] == list(Journal(tmp_path / "j").recover())[-1]
 
 
 def test_a_file_cut_anywhere_gives_the_whole_records_before(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_file_cut_anywhere_gives_the_whole_records_before(tmp_path: Path) -> N
     for cut in range(len(MAGIC) + 1, len(whole)):
         path.write_bytes(whole[:cut])
         journal = Journal(path)
-        records = journal.recover()
+        records = list(journal.recover())
         if not records:
             assert journal.set_aside is not None
             journal.set_aside.unlink()
@@ -102,7 +102,7 @@ def test_a_file_cut_anywhere_gives_the_whole_records_before(tmp_path: Path) -> N
         journal.append(Ticked(7.0))
         journal.commit()
         journal.close()
-        assert [*records, Ticked(7.0)] == Journal(path).recover()
+        assert [*records, Ticked(7.0)] == list(Journal(path).recover())
 
     assert set(range(1, len(RECORDS) + 1)) == found
 
@@ -117,7 +117,7 @@ def test_a_flipped_bit_costs_what_stands_behind_it(
     content = bytearray(path.read_bytes())
     content[at % len(content)] ^= 1 << bit
     path.write_bytes(content)
-    records = Journal(path).recover()
+    records = list(Journal(path).recover())
 
     assert [SNAPSHOT, *RECORDS][: len(records)] == records
 
@@ -129,7 +129,7 @@ def test_a_foreign_file_is_set_aside(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     journal = Journal(path)
 
-    assert [] == journal.recover()
+    assert [] == list(journal.recover())
     assert journal.set_aside is not None
     assert content == journal.set_aside.read_bytes()
     assert not path.exists()
@@ -150,7 +150,7 @@ def test_a_new_snapshot_takes_the_place_of_all(tmp_path: Path) -> None:
     journal.append(Ticked(10.0))
     journal.commit()
 
-    assert [later, Ticked(10.0)] == Journal(tmp_path / "j").recover()
+    assert [later, Ticked(10.0)] == list(Journal(tmp_path / "j").recover())
     assert ["j"] == os.listdir(tmp_path)
 
 
@@ -165,8 +165,8 @@ def test_a_disk_that_takes_no_more_is_told_and_loses_nothing_written(tmp_path: P
             journal.commit()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    half_written = Journal(tmp_path / "j").recover()
+    half_written = list(Journal(tmp_path / "j").recover())
     journal.commit()
 
     assert [SNAPSHOT, *RECORDS] == half_written
-    assert [SNAPSHOT, *RECORDS, Ticked(8.0)] == Journal(tmp_path / "j").recover()
+    assert [SNAPSHOT, *RECORDS, Ticked(8.0)] == list(Journal(tmp_path / "j").recover())

@@ -1,5 +1,7 @@
 """The ledger and the memory of doubles."""
 
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +43,7 @@ def test_a_double_is_known_within_the_horizon(stream: list[int], horizon: int) -
     """What is among the last `horizon` that were new is known; what never came is not."""
     doubles, news = Doubles(horizon), []
     for item in stream:
-        seen = doubles.seen(item)
+        seen = doubles.seen(1, item, 5.0)
         assert seen or item not in news[-horizon:]
         assert not seen or item in news
         if not seen:
@@ -51,6 +53,19 @@ def test_a_double_is_known_within_the_horizon(stream: list[int], horizon: int) -
 def test_memory_of_doubles_is_bounded() -> None:
     """Between one horizon and two are known, however many came."""
     doubles = Doubles(10)
-    assert not any(doubles.seen(number) for number in range(1005))
-    assert [True] * 15 == [doubles.seen(number) for number in range(1004, 989, -1)]
-    assert not doubles.seen(989)
+    seen = partial(doubles.seen, 1)
+    assert not any(seen(number, 5.0) for number in range(1005))
+    assert [True] * 15 == [seen(number, 5.0) for number in range(1004, 989, -1)]
+    assert not seen(989, 5.0)
+
+
+def test_an_event_is_told_by_its_sender_its_clock_and_its_time() -> None:
+    """Another one of these is another event, in whatever process it is looked at."""
+    doubles = Doubles()
+    events = [
+        ("w@h", 1, 1, 5.0), ("v@h", 1, 1, 5.0), ("w@h", 2, 1, 5.0), ("w@h", 1, 2, 5.0),
+        ("w@h", 1, 1, 6.0), ("w@h", None, 1, 5.0), ("w@h", 1, None, 5.0),
+    ]  # fmt: skip
+    for known in (False, True):
+        for hostname, pid, clock, time in events:
+            assert known is doubles.seen(doubles.sender(hostname, pid), clock, time)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.events import OUTCOMES
+from celery_statsd.queues import EXPIRY_GRACE, OVERTAKEN
 from celery_statsd.task import LONGEST_HISTORY
-from celery_statsd.tracker import EXPIRY_GRACE, MOST_NAMES, OVERTAKEN, PROVISIONAL
+from celery_statsd.tracker import MOST_NAMES, PROVISIONAL
 from tests.bodies import (
     ENDS,
     NOON,

@@ -30,6 +30,7 @@ RULES = (
     _counter("names_hashed", "Entities whose safe name was taken: theirs ends in a hash."),
     _counter("sink_errors", "Failed sends."),
     _counter("sink_dropped", "Values a sink had to give up."),
+    _counter("sink_overrun", "Datagrams a StatsD on this host had no room for, whoever sent them."),
     _counter("sink_packets", "Datagrams, or writes to a stream."),
     _counter("sink_bytes", "Bytes sent."),
     _counter("flushes_given_up", "Flushes a sink lacked when the journal reached its bound."),

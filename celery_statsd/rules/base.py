@@ -8,13 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from celery_statsd.events import Change, Moment
+from celery_statsd.events import Moment
 from celery_statsd.metric import Kind
-
-
-def amount(change: Change) -> int:
-    """How many of it a change tells."""
-    return change.amount
 
 
 def nothing(subject: Any) -> None:
@@ -25,9 +20,9 @@ def nothing(subject: Any) -> None:
 class Rule:
     """A metric: its name and kind, the families it stands in, and how its value is made.
 
-    `needs` are the moments that must be known; `value` takes the Change that completed them
-    (gauges: the Life or whatever else they are read from) and gives None when there is nothing
-    to say. Timers are in ms, all else in `unit`.
+    `needs` are the moments that must be known; then a counter counts, and a timer's `value` takes
+    the attempt and gives seconds, or None when there is nothing to say. A gauge's takes the Life
+    or whatever else it is read from. Timers are sent in ms, all else in `unit`.
     """
 
     metric: str

@@ -1,9 +1,10 @@
 """The metrics of tasks: what became of them, where they are, how long it took."""
 
-from celery_statsd.events import Change, Moment
+from typing import Protocol
+
+from celery_statsd.events import Moment
 from celery_statsd.metric import Kind
-from celery_statsd.rules.base import Rule, amount
-from celery_statsd.task import Attempt
+from celery_statsd.rules.base import Rule
 
 LONGEST = 10 * 365 * 86400.0
 """Seconds: no honest duration is longer; what is comes of a broken clock."""
@@ -12,41 +13,59 @@ ALL = ("cluster", "task", "worker")
 UNSENT = ("cluster", "task")
 
 
+class Timed(Protocol):
+    """What a timer may ask of an attempt. All times but `sent` are the worker's clock; `apart` is
+    what that stands off the sender's, in seconds."""
+
+    @property
+    def sent(self) -> float | None: ...
+    @property
+    def planned(self) -> float | None: ...
+    @property
+    def eta(self) -> float | None: ...
+    @property
+    def received(self) -> float | None: ...
+    @property
+    def started(self) -> float | None: ...
+    @property
+    def ended(self) -> float | None: ...
+    @property
+    def runtime(self) -> float | None: ...
+    @property
+    def apart(self) -> float: ...
+
+
 def _counter(moment: Moment, text: str, families: tuple[str, ...] = ALL) -> Rule:
-    return Rule(moment.word, Kind.COUNTER, text, families, "1", (moment,), amount)
+    return Rule(moment.word, Kind.COUNTER, text, families, "1", (moment,))
 
 
-def _waited(change: Change) -> float | None:
+def _waited(attempt: Timed) -> float | None:
     """Seconds from the sending (or the planned ETA, if later) to the start."""
-    attempt: Attempt = change.of
-    if attempt.sending is None or attempt.started is None:
+    if attempt.sent is None or attempt.started is None:
         return None
-    due = max(attempt.sending.sent, attempt.sending.eta or attempt.eta or 0.0)
+    due = max(attempt.sent, attempt.planned or attempt.eta or 0.0)
     return attempt.started - due + attempt.apart
 
 
-def _held(change: Change) -> float | None:
+def _held(attempt: Timed) -> float | None:
     """Seconds from the receipt (or the planned ETA, if later) to the start."""
-    attempt: Attempt = change.of
     if attempt.received is None or attempt.started is None:
         return None
     return attempt.started - max(attempt.received, attempt.eta or 0.0)
 
 
-def _late(change: Change) -> float | None:
+def _late(attempt: Timed) -> float | None:
     """As `_held`, for tasks with an ETA only."""
-    return _held(change) if change.of.eta is not None else None
+    return _held(attempt) if attempt.eta is not None else None
 
 
-def _ran(change: Change) -> float | None:
+def _ran(attempt: Timed) -> float | None:
     """Seconds the child says it took; None where it does not say."""
-    runtime: float | None = change.of.runtime
-    return runtime
+    return attempt.runtime
 
 
-def _ran_until_end(change: Change) -> float | None:
+def _ran_until_end(attempt: Timed) -> float | None:
     """Seconds from the start to the end, for ends that carry no runtime."""
-    attempt: Attempt = change.of
     if attempt.started is None or attempt.ended is None:
         return None
     return attempt.ended - attempt.started
@@ -74,7 +93,7 @@ RULES = (
     ),
     Rule(
         "failed", Kind.COUNTER, "Failed attempts, by the class of the exception.",
-        ("exception",), "1", (Moment.FAILED,), amount,
+        ("exception",), "1", (Moment.FAILED,),
     ),
     Rule("queued", Kind.GAUGE, "Sent and not yet received.", UNSENT, "tasks"),
     Rule("reserved", Kind.GAUGE, "Received and not yet started.", UNSENT, "tasks"),

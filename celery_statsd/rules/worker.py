@@ -6,7 +6,7 @@ from typing import NamedTuple
 from celery_statsd.events import Moment
 from celery_statsd.metric import Kind
 from celery_statsd.roster import Life, State
-from celery_statsd.rules.base import Rule, amount
+from celery_statsd.rules.base import Rule
 
 FAMILY = ("worker",)
 
@@ -50,11 +50,11 @@ def _gauge(metric: str, text: str, unit: str, value: Callable[[Sight], float | N
 
 RULES = (
     Rule("offline", Kind.COUNTER, "Deaths and departures; a reconnect is neither.",
-         FAMILY, "1", (Moment.OFFLINE,), amount),
+         FAMILY, "1", (Moment.OFFLINE,)),
     Rule("restarts", Kind.COUNTER, "New lives under a name that was known.",
-         FAMILY, "1", (Moment.RESTARTED,), amount),
+         FAMILY, "1", (Moment.RESTARTED,)),
     Rule("events_lost", Kind.COUNTER, "Starts the worker counted whose event never came.",
-         FAMILY, "1", (Moment.EVENTS_LOST,), amount),
+         FAMILY, "1", (Moment.EVENTS_LOST,)),
     _gauge("up", "1 while it lives, 0 when it is gone; absent when nobody can know.", "1", _up),
     _gauge("active", "Tasks in the pool, by its last heartbeat.", "tasks",
            lambda sight: sight.life.active),

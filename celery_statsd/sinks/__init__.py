@@ -5,6 +5,7 @@
 | `statsd`          | StatsD or Bucky over UDP                                              |
 | `statsd+tcp`      | StatsD over TCP                                                       |
 | `statsd+unix`     | StatsD over a Unix stream socket                                      |
+| `statsd+unixgram` | StatsD over a Unix datagram socket                                    |
 | `graphite`        | carbon's line protocol                                                |
 | `graphite+pickle` | carbon's pickle protocol                                              |
 | `console`         | stdout, for people                                                    |
@@ -16,14 +17,16 @@ from collections.abc import Mapping
 from celery_statsd.errors import ConfigError
 from celery_statsd.sinks.base import KEY, Address, Sink
 from celery_statsd.sinks.console import ConsoleSink
+from celery_statsd.sinks.datagram import UdpSink, UnixgramSink
 from celery_statsd.sinks.graphite import LineSink, PickleSink
 from celery_statsd.sinks.memory import MemorySink
-from celery_statsd.sinks.statsd import TcpSink, UdpSink, UnixSink
+from celery_statsd.sinks.statsd import TcpSink, UnixSink
 
 SINKS: Mapping[str, type[Sink]] = {
     "statsd": UdpSink,
     "statsd+tcp": TcpSink,
     "statsd+unix": UnixSink,
+    "statsd+unixgram": UnixgramSink,
     "graphite": LineSink,
     "graphite+pickle": PickleSink,
     "console": ConsoleSink,

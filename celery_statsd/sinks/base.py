@@ -24,13 +24,15 @@ KEY = "sinks"
 class Tally:
     """What a sink has done since it was made; the agent sends the growth at each flush.
 
-    `dropped` counts what was given up for good: lines (StatsD) or points (Graphite).
+    `dropped` counts what was given up for good: lines (StatsD) or points (Graphite); `overrun`
+    the datagrams a receiver on this host had no room for (see `receiver`).
     """
 
     packets: int = 0
     bytes: int = 0
     errors: int = 0
     dropped: int = 0
+    overrun: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,14 @@ class Sink(ABC):
         Raises SinkDown when it could not; what the sink may keep (within its bound) it has kept,
         what it had to give up it has counted in `tally.dropped`.
         """
+
+    def keep(self, batch: Batch) -> None:
+        """Take `batch` without trying to deliver it: the next `send` does, as far as it can.
+
+        For a sink that is down and behind, so that its timeout is not waited for again and again.
+        One that keeps nothing sends it.
+        """
+        self.send(batch)
 
     @abstractmethod
     def check(self) -> None:

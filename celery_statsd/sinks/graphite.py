@@ -35,6 +35,7 @@ from celery_statsd.metric import Batch, Timing
 from celery_statsd.sinks import stream
 from celery_statsd.sinks.base import KEY, Address, Sink, positive_int, positive_seconds
 from celery_statsd.sinks.lines import number, sound
+from celery_statsd.sinks.places import connected
 
 BACKLOG = 500_000
 """Points kept over an outage."""
@@ -102,15 +103,18 @@ class GraphiteSink(Sink):
 
     def send(self, batch: Batch) -> None:
         """Deliver what is kept, oldest first, then `batch`. Raises SinkDown."""
-        batch, unsound = sound(batch)
-        self.tally.dropped += unsound
         self._add(batch)
         self._deliver()
+
+    def keep(self, batch: Batch) -> None:
+        """Put `batch` behind what is kept."""
+        self._add(batch)
+        self._drop(self._room)
 
     def check(self) -> None:
         """Connect, and hang up without a word."""
         try:
-            socket.create_connection((self._host, self._port), self._timeout).close()
+            connected(self._host, self._port, time.monotonic() + self._timeout).close()
         except OSError as error:
             raise self._down(error, "start a carbon that listens there, or mend it") from error
 
@@ -127,6 +131,8 @@ class GraphiteSink(Sink):
         """`points` of the epoch second `when` as the protocol writes them."""
 
     def _add(self, batch: Batch) -> None:
+        batch, unsound = sound(batch)
+        self.tally.dropped += unsound
         points = iter(self._points(batch))
         when = int(batch.time)
         while some := list(islice(points, FRAME)):
@@ -163,7 +169,10 @@ class GraphiteSink(Sink):
                 yield f"upper_{name}", bound
 
     def _deliver(self) -> None:
-        """Empty the backlog as far as the timeout allows; the rest waits for the next flush."""
+        """Empty the backlog as far as the timeout allows; the rest waits for the next flush.
+
+        Raises SinkDown also for that rest, though nothing is wrong: it is not delivered yet.
+        """
         deadline = time.monotonic() + self._timeout
         try:
             sock = self._connected(deadline)
@@ -172,9 +181,14 @@ class GraphiteSink(Sink):
         except OSError as error:
             self.tally.errors += 1
             self._hang_up()
-            raise self._down(error, f"{self._kept} points are kept") from error
+            raise self._down(error, self._waiting()) from error
         finally:
             self._drop(self._room)
+        if self._frames:
+            raise self._down(TimeoutError("more than fits one flush"), self._waiting())
+
+    def _waiting(self) -> str:
+        return f"{self._kept} points are kept"
 
     def _deliver_some(self, sock: socket.socket, deadline: float) -> None:
         some = list(islice(self._frames, FRAMES_AT_ONCE))
@@ -202,8 +216,7 @@ class GraphiteSink(Sink):
             self._hang_up()
         self._last = []
         if not self._sock:
-            left = max(0.001, deadline - time.monotonic())
-            self._sock = socket.create_connection((self._host, self._port), left)
+            self._sock = connected(self._host, self._port, deadline)
         return self._sock
 
     def _take_back(self) -> None:

@@ -1,28 +1,19 @@
-"""StatsD over UDP, TCP or a Unix stream socket; the wire is the `statsd` package's (see `wire`).
+"""StatsD: what its sinks have in common, and those over a stream, TCP or a Unix socket.
 
 | address                          | options                                                      |
 | -------------------------------- | ------------------------------------------------------------ |
-| `statsd://host:8125`             | `mtu=1432` bytes in a datagram (8932 on loopback),           |
-|                                  | `timeout`, `backlog`                                         |
 | `statsd+tcp://host:8125`         | `timeout=3` seconds to connect and deliver in, `backlog`     |
 | `statsd+unix:///run/statsd.sock` | the same                                                     |
 
-While a StatsD is away its lines are kept as sums (see `backlog`); `backlog=100000` is the most
-entries kept then, about 100 bytes each. What counts as arrived:
-
-- UDP: sent, and not refused. On loopback a refusal is known at once, from another host it comes
-  later: a flush that was refused, or is known by the next flush to have been, is sent again whole,
-  since what was taken by a StatsD that is gone went with it. Where refusals are filtered out,
-  nobody can know.
-- TCP: acknowledged by the peer's kernel, to the line. Unix: written. A peer that stands still
-  keeps its connection; it gets nothing new before it has taken what it was given.
+The wire is the `statsd` package's (see `wire`); for datagrams see `datagram`. While a StatsD is
+away its lines are kept as sums (see `backlog`); `backlog=100000` is the most entries kept then,
+about 100 bytes each. What counts as arrived: on TCP what the peer's kernel has acknowledged, to
+the line; on a Unix socket what was written. A peer that stands still keeps its connection; it
+gets nothing new before it has taken what it was given.
 
 A StatsD that dies takes along what it had not flushed, and what lay unread in its socket.
 """
 
-import errno
-import socket
-import time
 from abc import abstractmethod
 from typing import Any
 
@@ -38,29 +29,17 @@ PORT = 8125
 BACKLOG = 100_000
 """Entries (sums, gauges, timed values) kept over an outage."""
 
-MTU = 1432
-"""Bytes: what fits an Ethernet frame, with room for IPv6 and a tunnel's headers."""
 
-LARGEST_MTU = 65_507
-"""Bytes: what fits a UDP datagram over IPv4."""
-
-RESOLVE_EVERY = 30.0
-"""Seconds: after an error a name is resolved again, at most this often."""
-
-NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
-"""What the network answers when nobody was there to take a datagram."""
-
-
-def datagram_size(text: str) -> int:
-    """A kind of option: the bytes of a datagram, at least 64. Raises ValueError."""
-    size = int(text)
-    if not 64 <= size <= LARGEST_MTU:
-        raise ValueError(size)
-    return size
+def socket_path(address: Address) -> str:
+    """The path of the Unix socket that `address` names. Raises ConfigError."""
+    if address.host or address.path in ("", "/"):
+        cure = f"write {address.scheme}:///run/statsd.sock"
+        raise ConfigError(KEY, f"{address.text!r} names no socket", cure)
+    return address.path
 
 
 class StatsdSink(Sink):
-    """What the three have in common: pack, count, keep over an outage."""
+    """What all have in common: pack, count, keep over an outage."""
 
     def __init__(self, address: Address, *options: str) -> None:
         super().__init__(address)
@@ -72,12 +51,11 @@ class StatsdSink(Sink):
 
     def send(self, batch: Batch) -> None:
         """Deliver `batch`, merged into what an outage left behind. Raises SinkDown."""
-        batch, unsound = sound(batch)
-        self.tally.dropped += unsound
-        if self._kept:
-            batch, given_up = merged(self._kept, batch, self._room)
-            self.tally.dropped += given_up
-        self._deliver(batch)
+        self._deliver(self._with_kept(batch))
+
+    def keep(self, batch: Batch) -> None:
+        """Merge `batch` into what an outage left behind."""
+        self._kept = self._with_kept(batch)
 
     def close(self) -> None:
         """Try once more to deliver what is kept, count it as dropped if not, close the socket."""
@@ -88,6 +66,18 @@ class StatsdSink(Sink):
                 self.tally.dropped += lines(self._kept)
                 self._kept = None
         self._hang_up()
+
+    def _with_kept(self, batch: Batch) -> Batch:
+        """`batch`, and what is kept, as one."""
+        batch, unsound = sound(batch)
+        self.tally.dropped += unsound
+        return self._joined(self._kept, batch) if self._kept else batch
+
+    def _joined(self, older: Batch, newer: Batch) -> Batch:
+        """Both as one, within the room there is."""
+        batch, given_up = merged(older, newer, self._room)
+        self.tally.dropped += given_up
+        return batch
 
     @abstractmethod
     def _connected(self) -> Any:
@@ -101,7 +91,7 @@ class StatsdSink(Sink):
         taken = 0
         try:
             client = self._connected()
-            client.taken = 0
+            client.begin()
             try:
                 _write(client, batch)
             finally:
@@ -122,74 +112,8 @@ class StatsdSink(Sink):
 
 
 def _write(client: Any, batch: Batch) -> None:
-    """Hand every line to pystatsd's pipeline, at rate 1: it would throw dice over other rates."""
-    pipeline = client.pipeline()
-    for path, value in units(batch):
-        pipeline._send_stat(path, value, 1)
-    pipeline.send()
-
-
-class UdpSink(StatsdSink):
-    """`statsd://host:port`: datagrams filled up to `mtu` bytes, refusals heard."""
-
-    def __init__(self, address: Address) -> None:
-        super().__init__(address, "mtu")
-        self._host, self._port = address.endpoint(PORT)
-        self._mtu = address.option("mtu", datagram_size, MTU)
-        self._sent: Batch | None = None
-        self._stale = True
-        self._resolve_at = 0.0
-
-    def send(self, batch: Batch) -> None:
-        """Deliver `batch`, and once more the last one if word came that nobody was there."""
-        self._hear()
-        super().send(batch)
-
-    def check(self) -> None:
-        """Resolve the name: without sending something, UDP cannot tell more."""
-        try:
-            socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
-        except OSError as error:
-            raise self._down(error, "mend the name, or the name server") from error
-
-    def close(self) -> None:
-        """As `StatsdSink.close`, after listening for a late refusal."""
-        self._hear()
-        super().close()
-        self._sent = None
-        self._stale = True
-
-    def _hear(self) -> None:
-        """Take back the last flush if it was refused after all."""
-        if not self._client:
-            return
-        try:
-            self._client.raise_late()
-        except OSError as error:
-            self.tally.errors += 1
-            self._stale = True
-            if error.errno in NOBODY and self._sent:
-                self._kept = self._sent
-        self._sent = None
-
-    def _deliver(self, batch: Batch) -> None:
-        super()._deliver(batch)
-        self._sent = batch
-
-    def _connected(self) -> Any:
-        if self._stale and time.monotonic() >= self._resolve_at:
-            self._resolve_at = time.monotonic() + RESOLVE_EVERY
-            client = wire.UdpClient(self._host, self._port, self._mtu, self._timeout, self.tally)
-            self._hang_up()
-            self._client = client
-            self._stale = False
-        if not self._client:
-            raise OSError(f"no address yet, asked again every {RESOLVE_EVERY:.0f} s")
-        return self._client
-
-    def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch:
-        self._stale = True
-        return batch if error.errno in NOBODY else remainder(batch, taken)
+    """Send every line."""
+    client.send_all([f"{path}:{value}" for path, value in units(batch)])
 
 
 class StreamSink(StatsdSink):
@@ -260,8 +184,7 @@ class StreamSink(StatsdSink):
         left = remainder(self._in_hand, self._client.taken)
         self._in_hand = None
         self._hang_up()
-        self._kept, given_up = merged(left, self._kept, self._room) if self._kept else (left, 0)
-        self.tally.dropped += given_up
+        self._kept = self._joined(left, self._kept) if self._kept else left
 
     def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch | None:
         if isinstance(error, stream.Slow):
@@ -287,10 +210,7 @@ class UnixSink(StreamSink):
 
     def __init__(self, address: Address) -> None:
         super().__init__(address)
-        if address.host or address.path in ("", "/"):
-            raise ConfigError(
-                KEY, f"{address.text!r} names no socket", "write statsd+unix:///run/statsd.sock"
-            )
+        self._path = socket_path(address)
 
     def _made(self) -> wire.UnixClient:
-        return wire.UnixClient(self.address.path, timeout=self._timeout, tally=self.tally)
+        return wire.UnixClient(self._path, timeout=self._timeout, tally=self.tally)

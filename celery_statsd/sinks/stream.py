@@ -76,7 +76,7 @@ class Delivery:
         """
         try:
             while self._sent < len(self._wire):
-                self._sock.settimeout(_left(deadline))
+                self._sock.settimeout(left(deadline))
                 self._sent += self._sock.send(memoryview(self._wire)[self._sent :])
             if self._confirm:
                 _await_ack(self._sock, self._base + self._sent, deadline)
@@ -129,11 +129,11 @@ def _await_ack(sock: socket.socket, target: int, deadline: float) -> None:
     nap = 0.0005
     while _acked(sock) < target:
         raise_pending(sock)
-        time.sleep(min(nap, _left(deadline)))
+        time.sleep(min(nap, left(deadline)))
         nap = min(2 * nap, _LONGEST_NAP)
 
 
-def _left(deadline: float) -> float:
+def left(deadline: float) -> float:
     """Seconds until `deadline`. Raises TimeoutError when there are none."""
     left = deadline - time.monotonic()
     if left <= 0:

@@ -1,47 +1,50 @@
 """pystatsd's clients, made to tell what they do: the only door of the `statsd` package.
 
-pystatsd fills datagrams, joins lines and connects. What it lacks stands here: errors rise instead
-of being swallowed, lines and bytes that arrived are counted, a slow peer is told from one that
-is gone.
+pystatsd connects and sends. What it lacks stands here: errors rise instead of being swallowed,
+lines and bytes that arrived are counted, a slow peer is told from one that is gone.
 """
 
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from statsd import StatsClient, TCPStatsClient, UnixSocketStatsClient
 
-from celery_statsd.sinks import stream
+from celery_statsd.sinks import places, stream
 from celery_statsd.sinks.base import Tally
+from celery_statsd.sinks.lines import packed
+from celery_statsd.sinks.pace import Pace
+from celery_statsd.sinks.receiver import Receiver
 
 
-def _only_ipv6(host: str, port: int) -> bool:
-    """Whether `host` has no IPv4 address: StatsD listens on IPv4 unless told otherwise."""
-    try:
-        socket.getaddrinfo(host, port, socket.AF_INET)
-    except socket.gaierror:
-        return True
-    return False
+class DatagramClient(StatsClient):  # type: ignore[misc]
+    """pystatsd's UDP client on a connected socket, of which an error is heard, and raised.
 
-
-class UdpClient(StatsClient):  # type: ignore[misc]
-    """pystatsd's UDP client on a connected socket, so that a refusal is heard, and raised.
-
-    `taken` counts the lines that went out since it was last set to 0.
+    `taken` counts the lines of a flush that went out. No datagram is longer than `mtu` bytes, no
+    flush takes longer than `timeout` seconds.
     """
 
-    def __init__(self, host: str, port: int, mtu: int, timeout: float, tally: Tally) -> None:
-        # pystatsd keeps a datagram smaller than `maxudpsize`: with one more, `mtu` can be filled.
-        super().__init__(host, port, maxudpsize=mtu + 1, ipv6=_only_ipv6(host, port))
-        self.taken = 0
+    def __init__(self, sock: socket.socket, mtu: int, timeout: float, tally: Tally) -> None:
+        # Not pystatsd's own: it would resolve a name, and open a socket that hears nothing.
+        self._sock = sock
+        self._prefix = None
         self._mtu = mtu
+        self._timeout = timeout
         self._tally = tally
-        try:
-            self._sock.settimeout(timeout)
-            self._sock.connect(self._addr)
-        except OSError:
-            self.close()
-            raise
+        self._deadline = 0.0
+        self.taken = 0
+
+    def begin(self) -> None:
+        """A flush begins."""
+        self._deadline = time.monotonic() + self._timeout
+        self.taken = 0
+
+    def send_all(self, units: Sequence[str]) -> None:
+        """Send lines, as many in a datagram as it can hold. Not by pystatsd's pipeline: it takes
+        three calls for a line. Raises OSError."""
+        for data in packed(units, self._mtu):
+            self._send(data)
 
     def raise_late(self) -> None:
         """Raise the OSError that arrived after the last datagram had been sent, if any."""
@@ -53,18 +56,45 @@ class UdpClient(StatsClient):  # type: ignore[misc]
         if len(wire) > self._mtu:
             self._tally.dropped += count
         else:
-            self._sock.send(wire)
-            stream.raise_pending(self._sock)
+            self._put(wire)
             self._tally.packets += 1
             self._tally.bytes += len(wire)
         self.taken += count
+
+    def _put(self, wire: bytes) -> None:
+        """Send one datagram. Raises OSError: TimeoutError when there is no room for it in time."""
+        self._sock.settimeout(stream.left(self._deadline))
+        self._sock.send(wire)
+        stream.raise_pending(self._sock)
+
+
+class UdpClient(DatagramClient):
+    """Over UDP, no faster than the receiver can take it."""
+
+    def __init__(self, sock: socket.socket, mtu: int, timeout: float, tally: Tally) -> None:
+        super().__init__(sock, mtu, timeout, tally)
+        self._receiver = Receiver(sock, tally)
+        self._pace = Pace(self._receiver)
+
+    def begin(self) -> None:
+        """A flush begins. It may wait for the receiver for half of its time."""
+        super().begin()
+        self._pace.begin(self._timeout / 2)
+
+    def look(self) -> None:
+        """Count what the receiver has had no room for, if that can be known."""
+        self._receiver.look()
+
+    def _put(self, wire: bytes) -> None:
+        self._pace.make_room(len(wire))
+        super()._put(wire)
 
 
 class _Stream:
     """What pystatsd's stream clients lack: a peer that left is noticed, and every byte confirmed.
 
-    `taken` counts the lines the peer has since it was last set to 0. After a Slow the rest of
-    the lines is in hand, and `resume` goes on with it.
+    `taken` counts the lines of a flush that the peer has. After a Slow the rest of the lines is
+    in hand, and `resume` goes on with it.
     """
 
     _sock: socket.socket | None
@@ -78,6 +108,15 @@ class _Stream:
         self._wire = b""
         self._counted = 0
         self._delivery: stream.Delivery | None = None
+
+    def begin(self) -> None:
+        """A flush begins."""
+        self.taken = 0
+
+    def send_all(self, units: Sequence[str]) -> None:
+        """Send lines, as one whole. Raises Slow, or Cut."""
+        if units:
+            self._send("\n".join(units))
 
     def resume(self) -> None:
         """Go on with what is in hand. Raises Slow again, or Cut."""
@@ -114,10 +153,9 @@ class TcpClient(_Stream, TCPStatsClient):  # type: ignore[misc]
     """pystatsd's TCP client; a peer that does not acknowledge is given up in the end."""
 
     def connect(self) -> None:
-        """Connect. Raises OSError."""
-        self._ipv6 = _only_ipv6(self._host, self._port)
-        super().connect()
-        assert self._sock is not None
+        """Connect, to any address the name leads to. Raises OSError."""
+        deadline = time.monotonic() + self._timeout
+        self._sock = places.connected(self._host, self._port, deadline)
         stream.give_up_after(self._sock, stream.UNANSWERED)
 
 

@@ -28,6 +28,7 @@ from kombu.utils.url import parse_url
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
 from celery_statsd.source.base import Broker, Message, Source, Tls, place_of, scrubbed
+from celery_statsd.source.deliveries import Walker, facts_of
 from celery_statsd.source.frames import lenient
 from celery_statsd.source.partition import PartitionQueue
 from celery_statsd.source.queue import CONSUMER, CONSUMPTIONS, PREFETCH
@@ -40,6 +41,9 @@ ANSWER_WITHIN = 5.0
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at our own queue: how much waits in it, and whether it knows us."""
+
+PORTION = 256 * 1024
+"""Bytes of one read of the socket."""
 
 HEAVY = 8 * 1024 * 1024
 """Bytes of one read, and of all that waits to be acknowledged, past which no more is taken in."""
@@ -83,9 +87,8 @@ class AmqpSource(Source):
         self._channel: Any = None
         self._socket: Any = None
         self._poll = select.poll()
-        self._taken: list[Message] = []
-        self._taken_tag = self._read_tag = self._acked_tag = 0
-        self._taken_bytes = self._read_bytes = 0
+        self._walker = Walker(0, _ignored)
+        self._read_tag = self._acked_tag = self._read_bytes = 0
         self._end: BrokerLost | None = None
         parted = broker.partitions > 1
         self._queue = (PartitionQueue if parted else CONSUMPTIONS[broker.queue_type])(broker, log)
@@ -129,13 +132,13 @@ class AmqpSource(Source):
 
     def _open(self) -> None:
         self._url = next(self._urls)
-        self._taken, self._end = [], None
-        self._taken_tag = self._read_tag = self._acked_tag = 0
-        self._taken_bytes = self._read_bytes = 0
+        self._walker, self._end = Walker(0, _ignored), None
+        self._read_tag = self._acked_tag = self._read_bytes = 0
         self._look_at, self._unknown = 0.0, 0
         with self._told():
             self._connect()
             self._channel = self._queue.consume(self._link, self._take)
+            self._walker.turn_to(self._channel.channel_id, self._link.on_inbound_frame)
             self._channel._callbacks[spec.Queue.DeclareOk] = self._note_queue
         self._awake_at = time.monotonic()
 
@@ -167,22 +170,20 @@ class AmqpSource(Source):
         self._poll.register(self._socket, select.POLLIN)
 
     def _take(self, delivery: Any) -> None:
-        self._taken_tag = delivery.delivery_info["delivery_tag"]
-        self._taken.append(_message(delivery))
-        self._taken_bytes += len(delivery.body)
+        """A delivery that py-amqp has read."""
+        self._walker.add(_message(delivery), delivery.delivery_info["delivery_tag"])
 
     def _read(self, timeout: float) -> Sequence[Message]:
         try:
             with self._told():
                 self._listen(timeout)
         except BrokerLost as error:
-            if not self._taken:
+            if not self._walker.messages:
                 raise
             self._end = error  # raised by the next read: what arrived before the end comes first
-        messages, self._taken = self._taken, []
-        self._read_tag = self._taken_tag
-        self._read_bytes, self._taken_bytes = self._read_bytes + self._taken_bytes, 0
-        return messages or ()
+        self._read_tag = self._walker.tag
+        self._read_bytes += self._walker.size
+        return self._walker.taken() or ()
 
     def _listen(self, timeout: float) -> None:
         if self._end:
@@ -193,7 +194,7 @@ class AmqpSource(Source):
             # After the draining: what was waiting in the socket is a sign of life too.
             self._link.heartbeat_tick()
             self._look()
-            if self._taken or time.monotonic() >= deadline:
+            if self._walker.messages or time.monotonic() >= deadline:
                 return
 
     def _drain(self, wait: float) -> None:
@@ -203,11 +204,28 @@ class AmqpSource(Source):
         if not readable:
             return
         with suppress(TimeoutError):  # half a frame: py-amqp keeps it, the heartbeats judge
-            while len(self._taken) < PREFETCH and self._taken_bytes < HEAVY:
-                self._link.blocking_read()
+            while len(self._walker.messages) < PREFETCH and self._walker.size < HEAVY:
+                self._read_frames()
                 self._note_awake()
                 if not self._readable(0):
                     return
+
+    def _read_frames(self) -> None:
+        """Take what is in the socket, up to PORTION."""
+        if not self._broker.large_reads:
+            self._link.blocking_read()
+            return
+        transport = self._link.transport
+        came = self._socket.recv(PORTION)
+        if not came:
+            raise OSError("the broker has hung up")
+        self._link.bytes_recv += 1  # a sign of life for py-amqp's heartbeats
+        data = transport._read_buffer + came
+        done = 0
+        try:
+            done = self._walker.walk(data)
+        finally:
+            transport._read_buffer = data[done:]
 
     def _note_awake(self) -> None:
         """Raise BrokerLost after a sleep (SIGSTOP, no processor time) that cost us the queue.
@@ -217,7 +235,7 @@ class AmqpSource(Source):
         now = time.monotonic()
         asleep, self._awake_at = now - self._awake_at, now
         if asleep > HEARTBEAT and self._broker.queue_type != "transient":
-            self._taken.clear()
+            self._walker.taken()
             raise BrokerLost(f"we slept for {asleep:.0f} s, longer than a heartbeat")
 
     def _look(self) -> None:
@@ -294,15 +312,12 @@ def _tls(tls: Tls, host: str) -> dict[str, Any] | bool:
 
 
 def _message(delivery: Any) -> Message:
-    properties = delivery.properties
-    headers = properties.get("application_headers") or {}
-    return Message(
-        delivery.body or b"",  # py-amqp leaves an empty body as str
-        properties.get("content_type", ""),
-        properties.get("content_encoding", ""),
-        hostname if isinstance(hostname := headers.get("hostname"), str) else "",
-        delivery.delivery_info["routing_key"],
-    )
+    body = delivery.body or b""  # py-amqp leaves an empty body as str
+    return Message(body, *facts_of(delivery.properties), delivery.delivery_info["routing_key"])
+
+
+def _ignored(_frame: Any) -> None:
+    """There is no connection yet."""
 
 
 def _sentence(error: Exception, url: str) -> str:

@@ -58,6 +58,7 @@ class Broker:
     On RabbitMQ the sources of one `group` share one queue, so that each event reaches one of them;
     `queue_type` is quorum, classic, or transient: then each source hears all, while it listens.
     With `partitions` each hears that part of the workers whose number, from 1, is `partition`.
+    Without `large_reads` each frame is read by py-amqp itself.
     On Redis every source hears everything; those of a `chorus` agree on who speaks (see `Mark`).
     """
 
@@ -71,6 +72,7 @@ class Broker:
     partition: int = 1
     partitions: int = 1
     chorus: bool = False
+    large_reads: bool = True
 
     def __post_init__(self) -> None:
         if any(url.startswith(TLS_SCHEMES) for url in self.urls):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from celery_statsd.demo.statsd import RECENT, Line, Received, Receiver, Sums, Timed
 from celery_statsd.metric import Timing
 from celery_statsd.sinks.base import Address
-from celery_statsd.sinks.statsd import UdpSink
+from celery_statsd.sinks.datagram import UdpSink
 from tests.sinks.conftest import Make
 
 PATHS = st.from_regex(r"[a-z]{1,8}\.[A-Za-z0-9_-]{1,12}\.[a-z_]{1,8}", fullmatch=True)

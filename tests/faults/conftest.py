@@ -28,14 +28,16 @@ Under = Callable[..., Trial]
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
     config.addinivalue_line("markers", "at_length: runs in the long form only (FAULTS=long)")
+    config.addinivalue_line("markers", "soak: runs when SOAK_SECONDS says for how long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out of the short form what takes too long for it."""
-    if not LONG:
-        long = [item for item in items if item.get_closest_marker("at_length")]
-        items[:] = [item for item in items if item not in long]
-        config.hook.pytest_deselected(items=long)
+    """Leave out what was not asked for."""
+    unasked = [name for name, asked in (("at_length", LONG), ("soak", SOAK)) if not asked]
+    out = [item for item in items if any(map(item.get_closest_marker, unasked))]
+    if out:
+        items[:] = [item for item in items if item not in out]
+        config.hook.pytest_deselected(items=out)
 
 
 @pytest.fixture
@@ -100,4 +102,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the documents after a long run; a part of one, or one that failed, joins them."""
     if TABLE.rows and LONG:
-        TABLE.write(whole=exitstatus == 0 and not session.config.option.keyword)
+        config = session.config
+        all_of_it = [Path(__file__).parent] == [Path(arg).resolve() for arg in config.args]
+        TABLE.write(whole=exitstatus == 0 and all_of_it and not config.option.keyword)

@@ -70,7 +70,8 @@ class Receiver:
         raise NotImplementedError
 
     def count(self, stage: str) -> int:
-        """What has come of one stage of the whole cluster, from all who report of it."""
+        """What has come of one stage of the whole cluster, whoever has told it: an agent that is
+        not served any more tells what it has left under its own name."""
         return self.total(f"celery.faults.cluster.all.{stage}")
 
     def task(self, name: str) -> int:

@@ -89,6 +89,7 @@ def test_suspended(seconds: int, under: Under, rabbitmq: RabbitMQ, record: Recor
     assert (seconds > 20) == bool(trial.logged("broker_lost"))
 
 
+@pytest.mark.timeout(1200)
 def test_any_order_of_starting(under: Under, rabbitmq: RabbitMQ, record: Record) -> None:
     """Broker, agent, StatsD and workers may come up in any order: the sums are the same."""
     trial = under()

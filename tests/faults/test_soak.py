@@ -128,7 +128,7 @@ class Soak:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.skipif(not SOAK, reason="`make soak` runs it")
+@pytest.mark.soak
 def test_soak(under: Under, receive: Receive, rabbitmq: RabbitMQ, record: Record) -> None:
     """Whatever happens, in whatever order: nothing lost, nothing doubled but by SIGKILL."""
     print(f"SOAK_SEED={SEED} SOAK_SECONDS={SOAK:g}", flush=True)

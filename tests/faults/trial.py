@@ -143,7 +143,7 @@ class Trial:
         sent = self.stream.stop() + more
         receiver = self.receiver
         with contextlib.suppress(TimeoutError):  # what is missing is in the row
-            wait_until(lambda: self.told >= sent, PATIENCE, "all is told")
+            wait_until(lambda: self.counted >= sent or self.told == sent, PATIENCE, "all is told")
         self.stream.leave()
         self.end(signal.SIGTERM)
         for other in self._others:

@@ -40,6 +40,11 @@ class RabbitMQ:
         self._node = Child("rabbitmq", [program(BIN / "rabbitmq-server")], folder, self._env)
 
     @property
+    def pid(self) -> int:
+        """The node's process, which leads a group of its own."""
+        return self._node.pid
+
+    @property
     def url(self) -> str:
         """The vhost /."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"

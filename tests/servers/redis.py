@@ -31,6 +31,11 @@ class Redis:
         )
 
     @property
+    def pid(self) -> int:
+        """The process, which leads a group of its own."""
+        return self._child.pid
+
+    @property
     def url(self) -> str:
         """Database 0."""
         return f"redis://127.0.0.1:{self.port}/0"

@@ -4,11 +4,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
 from celery_statsd.metric import Batch, Kind, Series, Timing
+from celery_statsd.sinks import sink_from
+from celery_statsd.sinks.base import Sink
 
 PATIENCE = 5.0
 """Seconds until a wait gives up; only a broken test ever waits that long."""
@@ -25,22 +28,86 @@ def _wait(condition: Callable[[], bool]) -> bool:
     return True
 
 
-class Datagrams:
-    """A UDP socket; the kernel keeps for it what was sent."""
+WIRE = (
+    "cluster.all.sent:3|c\n"
+    "task.add.sent:0|c\n"
+    "queue.q1.length:7|g\n"
+    "worker.w1.clock_skew_ms:0|g\n"
+    "worker.w1.clock_skew_ms:-2.5|g\n"
+    "task.add.runtime:1.5|ms|@0.25\n"
+    "task.add.runtime:20|ms|@0.25\n"
+    "task.add.wait:0.062|ms"
+)
+"""How a StatsD sink writes the batch `small`."""
 
-    def __init__(self, port: int = 0) -> None:
-        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sock.bind(("127.0.0.1", port))
-        self.port = self._sock.getsockname()[1]
+
+def counted(text: str) -> dict[str, int]:
+    """The sum of each counter in a StatsD's lines."""
+    sums: dict[str, int] = {}
+    for line in text.split("\n"):
+        name, _, value = line.partition(":")
+        if value.endswith("|c"):
+            sums[name] = sums.get(name, 0) + int(value[:-2])
+    return sums
+
+
+class Datagrams:
+    """A UDP or Unix datagram socket; the kernel keeps for it what was sent, as far as its buffer
+    goes: of `room` bytes, or the system's default."""
+
+    def __init__(self, where: Any = 0, room: int = 0, family: int = socket.AF_INET) -> None:
+        unix = isinstance(where, str)  # else a port, or an address and a port
+        self._sock = socket.socket(socket.AF_UNIX if unix else family, socket.SOCK_DGRAM)
+        if room:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        place = ("127.0.0.1", where) if isinstance(where, int) else where
+        if not unix and place[1]:  # a port that is asked for may be shared
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._sock.bind(place)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.port = 0 if unix else self._sock.getsockname()[1]
 
     def take(self, count: int) -> list[str]:
         """The next `count` datagrams, and a proof that no other is waiting."""
-        self._sock.settimeout(PATIENCE)
-        taken = [self._sock.recv(65536).decode("ascii") for _ in range(count)]
+        taken = [self.take_one() for _ in range(count)]
         self._sock.settimeout(0)
         with pytest.raises(BlockingIOError):
             self._sock.recv(65536)
         return taken
+
+    def take_one(self) -> str:
+        """The next datagram."""
+        self._sock.settimeout(PATIENCE)
+        return self._sock.recv(65536).decode("ascii")
+
+    def take_all(self) -> list[str]:
+        """All that wait now."""
+        self._sock.settimeout(0)
+        taken = []
+        with suppress(BlockingIOError):
+            while True:
+                taken.append(self._sock.recv(65536).decode("ascii"))
+        return taken
+
+    @contextmanager
+    def read_along(self) -> Iterator[list[str]]:
+        """A thread reads all that comes, as a StatsD does; what it has read so far."""
+        taken: list[str] = []
+        over = threading.Event()
+        thread = threading.Thread(target=self._read_until, args=(over, taken))
+        thread.start()
+        try:
+            yield taken
+        finally:
+            over.set()
+            thread.join(PATIENCE)
+            taken += self.take_all()
+
+    def _read_until(self, over: threading.Event, taken: list[str]) -> None:
+        self._sock.settimeout(0.05)
+        while not over.is_set():
+            with suppress(TimeoutError):
+                taken.append(self._sock.recv(65536).decode("ascii"))
 
     def stop(self) -> None:
         self._sock.close()
@@ -190,12 +257,36 @@ def make() -> Make:
 
 
 @pytest.fixture
+def small(make: Make) -> Batch:
+    """A batch with a line of every kind; `WIRE` is how it is written."""
+    return make.batch(
+        {"cluster.all.sent": 3, "task.add.sent": 0},
+        {"queue.q1.length": 7, "worker.w1.clock_skew_ms": -2.5},
+        {"task.add.runtime": make.timing([1.5, 20.0], count=8), "task.add.wait": [0.0625]},
+    )
+
+
+@pytest.fixture
+def sink_at() -> Iterator[Callable[[str], Sink]]:
+    """Makes sinks, and closes them at the end."""
+    made: list[Sink] = []
+
+    def make_sink(address: str) -> Sink:
+        made.append(sink_from(address))
+        return made[-1]
+
+    yield make_sink
+    for sink in made:
+        sink.close()
+
+
+@pytest.fixture
 def datagrams() -> Iterator[Callable[..., Datagrams]]:
-    """Opens UDP receivers, and closes them at the end."""
+    """Opens receivers of datagrams, and closes them at the end."""
     opened: list[Datagrams] = []
 
-    def start(port: int = 0) -> Datagrams:
-        opened.append(Datagrams(port))
+    def start(*how: Any, **options: Any) -> Datagrams:
+        opened.append(Datagrams(*how, **options))
         return opened[-1]
 
     yield start

@@ -14,6 +14,7 @@ def address(request, tmp_path, datagrams, listen):
     places = {
         "statsd": lambda: f"statsd://127.0.0.1:{datagrams().port}",
         "statsd+unix": lambda: (listen(path), f"statsd+unix://{path}")[1],
+        "statsd+unixgram": lambda: (datagrams(path), f"statsd+unixgram://{path}")[1],
         "console": lambda: "console://",
         "memory": lambda: "memory://",
     }
@@ -35,6 +36,22 @@ def test_every_sink_keeps_the_contract(address, make):
     assert (2, 0, 0) == (packets, errors, dropped)
 
 
+def test_what_a_sink_keeps_is_sent_with_the_next(address, make):
+    """Or at once, by those that keep nothing; nothing is dropped either way."""
+    kept, alone = sink_from(address), sink_from(address)
+    for value in (1, 2):
+        kept.keep(make.batch({"t.a.s": value}, time=1_700_000_000.0 + value))
+    holds = (0, 0, 0, 0) == tally(kept)
+    assert holds == (kept.address.scheme not in ("console", "memory"))
+    kept.send(make.batch({"t.a.s": 4}))
+    alone.send(make.batch({"t.a.s": 7}))
+    kept.close()
+    alone.close()
+    assert (0, 0) == tally(kept)[2:]
+    if "statsd" in kept.address.scheme:
+        assert tally(alone) == tally(kept)
+
+
 def test_every_sink_takes_an_empty_batch(address, make):
     """Nothing to say is no error."""
     sink = sink_from(address)
@@ -52,7 +69,7 @@ def test_every_sink_refuses_an_option_it_does_not_know(address):
 @pytest.mark.parametrize("scheme", sorted({*SINKS} - {"console", "memory"}))
 def test_a_sink_opens_nothing_before_it_is_used(scheme, tmp_path):
     """Where nobody listens it can be made and closed; only `send` and `check` find out."""
-    place = f"{tmp_path}/none.sock" if scheme == "statsd+unix" else "no-such-host.invalid"
+    place = f"{tmp_path}/none.sock" if "unix" in scheme else "no-such-host.invalid"
     sink = sink_from(f"{scheme}://{place}")
     with pytest.raises(SinkDown, match=r"none\.sock|no-such-host"):
         sink.check()

@@ -3,32 +3,21 @@
 import pickle
 import socket
 import struct
+import time
 from contextlib import suppress
 from math import inf
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.errors import ConfigError, SinkDown
-from celery_statsd.sinks import sink_from
-from celery_statsd.sinks.graphite import FRAME, GraphiteSink, median, upper
+from celery_statsd.sinks import sink_from, stream
+from celery_statsd.sinks.graphite import FRAME, FRAMES_AT_ONCE, median, upper
+from tests.servers.process import wait_until
 
 NOW = 1_700_000_000
-
-
-@pytest.fixture
-def sink_at():
-    """Makes Graphite sinks, and closes them at the end."""
-    made: list[GraphiteSink] = []
-
-    def make_sink(address: str) -> GraphiteSink:
-        made.append(sink_from(address))
-        return made[-1]
-
-    yield make_sink
-    for sink in made:
-        sink.close()
 
 
 @pytest.fixture
@@ -233,6 +222,39 @@ def test_what_a_lost_connection_carried_last_is_sent_again(listen, port, sink_at
     assert (0, 0) == (sink.tally.errors, sink.tally.dropped)
 
 
+def test_a_replay_longer_than_the_timeout_is_not_delivered_yet(
+    listen, port, sink_at, make, monkeypatch
+):
+    """It goes on with the next flush, over the same connection, oldest first; only then is it
+    delivered, and the flushes that came meanwhile stand behind it."""
+    late = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late)
+    monkeypatch.setattr("celery_statsd.sinks.graphite.time", clock)
+    real = stream.deliver
+
+    def deliver(*args):
+        nonlocal late
+        real(*args)
+        late += 20.0  # seconds that twenty frames took
+
+    monkeypatch.setattr(stream, "deliver", deliver)
+    sink = sink_at(f"graphite://127.0.0.1:{port}?timeout=30")
+    old = {f"queue.q{n}.length": n for n in range(3 * FRAMES_AT_ONCE * FRAME)}
+    with pytest.raises(SinkDown, match="30000 points are kept"):
+        sink.send(make.batch(gauges=old, time=NOW))
+    server = listen(port)
+    with pytest.raises(SinkDown, match="more than fits one flush; 10002 points are kept"):
+        sink.send(make.batch({"t.a.s": 1}, time=NOW + 10))
+    sink.send(make.batch({"t.a.s": 2}, time=NOW + 20))
+    heard = [line.split(" ") for line in server.wait_for_lines(30_004)]
+    assert [NOW] * 30_000 + [NOW + 10] * 2 + [NOW + 20] * 2 == [int(when) for *_, when in heard]
+    assert {f"stats.gauges.{p}": str(n) for p, n in old.items()} == dict(
+        line[:2] for line in heard[:30_000]
+    )
+    assert 1 == server.connections
+    assert (1, 0) == (sink.tally.errors, sink.tally.dropped)
+
+
 def test_past_the_backlog_the_oldest_go_and_are_counted(listen, port, sink_at, make):
     """Room for four points: of three flushes of two, the first is given up."""
     sink = sink_at(f"graphite://127.0.0.1:{port}?backlog=4")
@@ -306,3 +328,44 @@ def test_an_impossible_option_is_refused(options, blamed):
 def test_the_ports_are_carbon_s_own_by_default(sink_at):
     """2003 for lines, 2004 for pickles."""
     assert (2003, 2004) == (sink_at("graphite://h")._port, sink_at("graphite+pickle://h")._port)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("scheme", ["graphite", "graphite+pickle"])
+def test_a_real_carbon_that_stood_still_has_every_point(graphite, make, scheme):
+    """Suspended over four flushes and reset after each; each point is there in the end, with
+    its own time and value."""
+    first, flushes, names = int(time.time()) - 60, 4, range(800)
+    port = {"graphite": graphite.line_port, "graphite+pickle": graphite.pickle_port}[scheme]
+    head = f"stood_still.{scheme.replace('+', '_')}"
+    sink = sink_from(f"{scheme}://127.0.0.1:{port}?timeout=0.5&prefix={head}")
+
+    def gauges(flush: int) -> dict[str, float]:
+        return {f"{'q' * 200}.e{name}.length": 10_000 * flush + name for name in names}
+
+    def stored() -> dict[str, list[tuple[float, int]]]:
+        return graphite.render(f"{head}.gauges.*.*.length")
+
+    with graphite.suspended():
+        for flush in range(flushes):
+            with pytest.raises(SinkDown):
+                sink.send(make.batch(gauges=gauges(flush), time=first + flush))
+    wait_until(lambda: _delivered(sink, make), 30, "all is sent")
+    sink.close()
+    expected = {
+        f"{head}.gauges.{path}": [(10_000 * n + name, first + n) for n in range(flushes)]
+        for name, path in enumerate(gauges(0))
+    }
+    with suppress(TimeoutError):
+        wait_until(lambda: stored() == expected, 60, "all is stored", poll=0.5)
+    assert expected == stored()
+    assert 0 == sink.tally.dropped
+
+
+def _delivered(sink, make) -> bool:
+    """Whether all that was kept is out now."""
+    try:
+        sink.send(make.batch())
+    except SinkDown:
+        return False
+    return True

@@ -23,4 +23,5 @@ def test_every_scheme_of_the_readme_is_there():
         "statsd",
         "statsd+tcp",
         "statsd+unix",
+        "statsd+unixgram",
     } == set(SINKS)

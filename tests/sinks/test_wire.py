@@ -1,22 +1,28 @@
 """pystatsd's clients as the sinks use them: what arrived is counted, what is slow is told."""
 
+import socket
+
 import pytest
 
 from celery_statsd.sinks import stream
 from celery_statsd.sinks.base import Tally
+from celery_statsd.sinks.places import Place, aimed
 from celery_statsd.sinks.wire import TcpClient, UdpClient
 
 LINE = "celery.x.task.t.sent.all"
 
 
+def udp_client(port, tally):
+    client = UdpClient(aimed(Place(socket.AF_INET, ("127.0.0.1", port))), 64, 1.0, tally)
+    client.begin()
+    return client
+
+
 def test_udp_counts_lines_packets_and_bytes(datagrams):
     """Each line that went out is taken, each datagram a packet."""
     server, tally = datagrams(), Tally()
-    client = UdpClient("127.0.0.1", server.port, 64, 1.0, tally)
-    pipeline = client.pipeline()
-    for _ in range(5):
-        pipeline.incr(LINE)
-    pipeline.send()
+    client = udp_client(server.port, tally)
+    client.send_all([f"{LINE}:1|c"] * 5)
     client.close()
 
     assert (5, 3, 0) == (client.taken, tally.packets, tally.dropped)
@@ -26,7 +32,7 @@ def test_udp_counts_lines_packets_and_bytes(datagrams):
 def test_udp_drops_and_counts_a_line_that_fits_no_datagram(datagrams):
     """It is never split."""
     tally = Tally()
-    client = UdpClient("127.0.0.1", datagrams().port, 64, 1.0, tally)
+    client = udp_client(datagrams().port, tally)
     client.incr("a" * 100)
     client.close()
 

@@ -107,6 +107,7 @@ def test_a_broker_hands_out_no_more_than_the_prefetch(url: str) -> None:
 def test_a_read_is_bounded_by_bytes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is waiting: past the bound it ends, and an acknowledgement is due."""
     monkeypatch.setattr("celery_statsd.source.amqp.HEAVY", 100)
+    monkeypatch.setattr("celery_statsd.source.amqp.PORTION", 64)
     with listening(Broker((url,))) as (source, _):
         publish(url, names(20))
         with channel(url) as plain:

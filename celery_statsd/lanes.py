@@ -1,0 +1,224 @@
+"""Where the usual tasks are added up before the aggregator: one lane for each task, worker, queue.
+
+An event of a usual task is one number in one lane, whatever families it counts in; now and then
+all lanes are folded into the aggregator, as the rules' rows say. So an event costs no look-up for
+each family, and a timer's value is one append.
+
+A lane's counters only grow. What came since the last folding is the difference, and what waits or
+runs in it is what came in less what went out.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from celery_statsd.aggregator import Aggregator
+from celery_statsd.events import Moment
+from celery_statsd.metric import Kind
+from celery_statsd.roster import Index, Life
+from celery_statsd.rules import CATALOGUE
+from celery_statsd.rules.base import Rule
+from celery_statsd.rules.task import LONGEST
+from celery_statsd.task import Stage
+
+MOMENTS = (
+    Moment.SENT, Moment.RECEIVED, Moment.STARTED, Moment.SUCCEEDED, Moment.FAILED, Moment.RETRIED,
+)  # fmt: skip
+"""What can become known of a usual task."""
+
+TIMERS = tuple(
+    rule for rule in CATALOGUE if rule.kind is Kind.TIMER and set(rule.needs) & set(MOMENTS)
+)
+"""The rules whose values a lane keeps, each under its place in this table."""
+
+Speaker = tuple[int, Any]
+
+
+def speakers(news: Moment, told: int) -> tuple[Speaker, ...]:
+    """The timers that speak when `news` becomes known of something of which `told` is: the place
+    and the value function of each."""
+    return tuple(
+        (place, rule.value)
+        for place, rule in enumerate(TIMERS)
+        if news in rule.needs and not sum(need.bit for need in rule.needs) & ~told
+    )
+
+
+COUNTED = tuple(
+    (moment, rule)
+    for moment in MOMENTS
+    for rule in CATALOGUE
+    if rule.kind is Kind.COUNTER and rule.needs == (moment,) and rule.families != ("exception",)
+)
+_counts = attrgetter(*(moment.word for moment in MOMENTS))
+
+
+class Lane:
+    """The tasks called `name` that the process `life` got from `queue`.
+
+    A lane without a life is that of the sendings: `sent` are those counted here, `waiting` those
+    that wait. `received` ... `failed` are the usual tasks' moments; `handed_reserved` and
+    `handed_running` are those that went on as unusual ones. `times` are seconds, by the places of
+    TIMERS; `errors` the failures by class.
+    """
+
+    __slots__ = (
+        "errors", "failed", "folded", "handed_reserved", "handed_running", "life", "name",
+        "queue", "received", "retried", "sent", "started", "succeeded", "times", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, name: str, life: Life | None, queue: str | None) -> None:
+        self.name = name
+        self.life = life
+        self.queue = queue
+        self.sent = self.received = self.started = self.succeeded = self.failed = 0
+        self.retried = 0
+        self.waiting = self.handed_reserved = self.handed_running = 0
+        self.folded = (0,) * len(MOMENTS)
+        self.times: tuple[list[float], ...] = tuple([] for _ in TIMERS)
+        self.errors: dict[str, int] = {}
+
+    @property
+    def reserved(self) -> int:
+        """Usual tasks that are received and not started."""
+        return self.received - self.started - self.handed_reserved
+
+    @property
+    def running(self) -> int:
+        """Usual tasks that run."""
+        ended = self.succeeded + self.failed + self.retried
+        return self.started - ended - self.handed_running
+
+    @property
+    def hostname(self) -> str | None:
+        """The node name of the worker, None for sendings."""
+        return self.life.hostname if self.life else None
+
+
+_NUMBERS = (*(moment.word for moment in MOMENTS), "waiting", "handed_reserved", "handed_running")
+
+
+def _plain(lane: Lane, index: Index) -> list[Any]:
+    """The fields of a lane as plain values."""
+    life = None if lane.life is None else index.of(lane.life)
+    numbers = [getattr(lane, field) for field in _NUMBERS]
+    return [lane.name, life, lane.queue, numbers, lane.folded, lane.times, lane.errors]
+
+
+_QUEUED = ((Stage.QUEUED, attrgetter("waiting")),)
+_WORKING = tuple((stage, attrgetter(stage.value)) for stage in (Stage.RESERVED, Stage.RUNNING))
+
+
+class Lanes:
+    """All lanes in use. `totals` counts the moments folded, `clamped` the durations that clocks
+    made negative or absurd."""
+
+    def __init__(self) -> None:
+        self.totals: Counter[Moment] = Counter()
+        self.clamped = 0
+        self._lanes: dict[tuple[str, Life | None, str | None], Lane] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._lanes)
+
+    def dump(self, index: Index) -> dict[str, Any]:
+        """Itself as plain values; lives by their number."""
+        return {
+            "totals": {moment.value: number for moment, number in self.totals.items()},
+            "clamped": self.clamped,
+            "lanes": [_plain(lane, index) for lane in self._lanes.values()],
+        }
+
+    def load(self, state: Mapping[str, Any], lives: Sequence[Life]) -> None:
+        """Go on from what `dump` told."""
+        self.totals.update({Moment(word): number for word, number in state["totals"].items()})
+        self.clamped = state["clamped"]
+        for name, life, queue, numbers, folded, times, errors in state["lanes"]:
+            lane = self.of(name, None if life is None else lives[life], queue)
+            for field, number in zip(_NUMBERS, numbers, strict=True):
+                setattr(lane, field, number)
+            lane.folded, lane.errors = tuple(folded), dict(errors)
+            lane.times = tuple(map(list, times))
+
+    def of(self, name: str, life: Life | None, queue: str | None) -> Lane:
+        """The lane of these three."""
+        key = (name, life, queue)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(name, life, queue)
+        return lane
+
+    def remembered(self, name: str, life: Life | None, queue: str | None) -> Lane:
+        """The lane of these three or, when it is not in use, one that nothing is counted in."""
+        return self._lanes.get((name, life, queue)) or Lane(name, life, queue)
+
+    def lives(self) -> set[Life]:
+        """The workers' lives that have a lane."""
+        return {lane.life for lane in self._lanes.values() if lane.life is not None}
+
+    def waiting_queues(self) -> set[str | None]:
+        """The queues in which something waits."""
+        return {lane.queue for lane in self._lanes.values() if lane.waiting}
+
+    def in_flight(self) -> Iterator[tuple[Stage, str, int]]:
+        """How much waits and runs in each lane, by stage and task name."""
+        for lane in self._lanes.values():
+            for stage, count in _WORKING if lane.life else _QUEUED:
+                yield stage, lane.name, count(lane)
+
+    def fold(self, aggregator: Aggregator) -> None:
+        """Give the aggregator what came since the last time, and forget lanes without news."""
+        idle, times = [], defaultdict[tuple[str, str, str], list[float]](list)
+        for key, lane in self._lanes.items():
+            counts = _counts(lane)
+            if counts != lane.folded:
+                self._fold_counts(aggregator, lane, counts)
+                self._gather(lane, times)
+            elif any(lane.times):
+                self._gather(lane, times)
+            elif not (lane.waiting or lane.reserved or lane.running):
+                idle.append(key)
+        for series, values in times.items():
+            aggregator.time_all(*series, values)
+        for key in idle:
+            del self._lanes[key]
+
+    def _fold_counts(self, aggregator: Aggregator, lane: Lane, counts: tuple[int, ...]) -> None:
+        news = {
+            moment: new - old for moment, new, old in zip(MOMENTS, counts, lane.folded, strict=True)
+        }
+        lane.folded = counts
+        self.totals.update(news)
+        for moment, rule in COUNTED:
+            if news[moment]:
+                for family, entity in _entities(lane, rule):
+                    aggregator.count(family, entity, rule.metric, news[moment])
+        for error, number in lane.errors.items():
+            aggregator.count("exception", error, "failed", number)
+        lane.errors.clear()
+
+    def _gather(self, lane: Lane, times: dict[tuple[str, str, str], list[float]]) -> None:
+        for rule, seconds in zip(TIMERS, lane.times, strict=True):
+            if seconds:
+                values = self.milliseconds(seconds)
+                for family, entity in _entities(lane, rule) if values else ():
+                    times[family, entity, rule.metric] += values
+                seconds.clear()
+
+    def milliseconds(self, seconds: list[float]) -> list[float]:
+        """In ms; what clocks made negative is 0, what is absurd is left out: counted."""
+        if seconds and (min(seconds) < 0.0 or not max(seconds) <= LONGEST):
+            self.clamped += sum(not 0.0 <= value <= LONGEST for value in seconds)
+            seconds = [max(0.0, value) for value in seconds if value <= LONGEST]
+        return [value * 1000.0 for value in seconds]
+
+
+def _entities(lane: Lane, rule: Rule) -> Iterator[tuple[str, str]]:
+    """The families and entities in which `rule` counts what is in `lane`."""
+    whose = {"cluster": "all", "task": lane.name, "worker": lane.hostname, "queue": lane.queue}
+    for family in rule.families:
+        entity = whose[family]
+        if entity is not None:
+            yield family, entity

@@ -1,0 +1,89 @@
+"""What waits in the queues: when it is overtaken, when it has expired, and that nothing else
+stays in memory."""
+
+from celery_statsd.events import Sent, decode
+from celery_statsd.queues import EXPIRY_GRACE, OVERTAKEN, SPARE, Queues
+from celery_statsd.task import Sending, Task
+from tests.bodies import NOON, body, client, iso
+
+CLIENT = client()
+
+
+def sending(at: float = NOON, queue: str = "q", expires: float | None = None) -> Sending:
+    """One publication, made `at`."""
+    text = None if expires is None else iso(expires)
+    (event,) = decode(body(CLIENT.sent("a", at, queue=queue, expires=text))).events
+    assert isinstance(event, Sent)
+    return Sending(Task("a"), event)
+
+
+def test_the_first_of_a_queue_are_overtaken_by_one_sent_much_later() -> None:
+    """In the order they came, up to one that was sent late enough; other queues stay."""
+    queues = Queues()
+    early, other, late = sending(), sending(queue="r"), sending(NOON + OVERTAKEN)
+    for waiting in (early, other, late):
+        queues.put(waiting)
+    queues.deliver(sending(NOON + OVERTAKEN))
+    assert [] == queues.overtaken()
+    queues.deliver(sending(NOON + OVERTAKEN + 1))
+    queues.deliver(sending(NOON))
+    assert [early] == queues.overtaken()
+
+
+def test_who_is_taken_is_not_overtaken() -> None:
+    """It does not wait any more."""
+    queues, waiting = Queues(), [sending(), sending()]
+    for each in waiting:
+        queues.put(each)
+    queues.take(waiting[0])
+    queues.deliver(sending(NOON + OVERTAKEN + 1))
+    assert [waiting[1]] == queues.overtaken()
+
+
+def test_what_a_queue_has_delivered_survives_a_restart() -> None:
+    """So that what waits there is overtaken then, too."""
+    queues, successor, waiting = Queues(), Queues(), sending()
+    queues.put(waiting)
+    queues.deliver(sending(NOON + OVERTAKEN + 1))
+    successor.load(queues.dump())
+    successor.put(waiting)
+    assert [waiting] == successor.overtaken()
+
+
+def test_a_million_queues_leave_nothing_behind() -> None:
+    """A queue in which nothing waits is not known."""
+    queues = Queues()
+    for number in range(1000):
+        waiting = sending(queue=f"q{number}")
+        queues.put(waiting)
+        queues.deliver(sending(queue=f"q{number}"))
+        queues.take(waiting)
+        queues.deliver(waiting)
+    assert [] == queues.overtaken()
+    assert {} == queues.dump() == queues._waiting
+
+
+def test_what_still_waits_past_its_time_has_expired() -> None:
+    """With some grace, and once."""
+    queues, waiting, taken = Queues(), sending(expires=NOON + 9), sending(expires=NOON + 9)
+    for each in (waiting, taken, sending()):
+        queues.put(each)
+    queues.take(taken)
+    taken.taken = True
+    assert [] == list(queues.expired(NOON + 9 + EXPIRY_GRACE))
+    assert [waiting] == list(queues.expired(NOON + 10 + EXPIRY_GRACE))
+    assert [] == list(queues.expired(NOON + 11 + EXPIRY_GRACE))
+
+
+def test_what_is_taken_is_not_remembered_until_it_would_expire() -> None:
+    """A cluster whose tasks expire after a day must not cost a day's tasks."""
+    queues, kept = Queues(), sending(expires=NOON + 86_400)
+    queues.put(kept)
+    for _ in range(3 * SPARE):
+        taken = sending(expires=NOON + 86_400)
+        queues.put(taken)
+        queues.take(taken)
+        taken.taken = True
+        assert [] == list(queues.expired(NOON))
+    assert SPARE + 2 >= len(queues._expiring)
+    assert [kept] == list(queues.expired(NOON + 2 * 86_400))
