@@ -99,13 +99,14 @@ class Speaker:
         return self._all()
 
     def serve(self, served: bool, now: float) -> None:
-        """Take note whether the broker serves us, as of `now` (epoch seconds)."""
+        """Take note whether the broker serves us, as of `now` (epoch seconds); before what it has
+        served is taken in."""
         if not served:
             self._served_since = None
         elif self._served_since is None:
             self._served_since = now
             self._has_rivals = self._has_rivals or self._source.stood_by
-            if self._has_rivals:
+            if self._has_rivals:  # another one was served meanwhile
                 self._chronicle.rebase()
 
     def beat(self, stamp: float) -> None:

@@ -13,8 +13,8 @@ from celery_statsd.sinks.base import Address
 from celery_statsd.sinks.memory import MemorySink
 from celery_statsd.speaker import SKEW, aside
 from celery_statsd.understudy import MOST
-from tests.bodies import patiently
-from tests.chorus import SINKS, Singer, Stage, speaking_outlet
+from tests.bodies import Process, body, patiently
+from tests.chorus import FREQ, SINKS, Singer, Stage, speaking_outlet
 
 STAGES = ("received", "started", "succeeded")
 
@@ -438,3 +438,27 @@ def test_a_new_sink_gets_what_comes(reader: Singer) -> None:
     assert not reader.mail[0].entries
     reader.beat(0.0)
     assert [2] == [number for number, _ in reader.mail[0].entries]
+
+
+@pytest.mark.parametrize(("stood_by", "lost"), [(True, 0), (False, 7)])
+def test_what_was_served_to_another_one_is_no_loss(
+    stood_by: bool, lost: int, reader: Singer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes over begins to count starts anew; who was alone all the time does not."""
+    monkeypatch.setattr(type(reader.voice), "stood_by", stood_by)
+    worker, wire = Process("w2@web2"), reader.voice._wire
+    for served, processed in ((True, 1), (True, 1), (False, 8), (True, 8), (True, 8)):
+        wire.now += FREQ
+        wire.stream.append(body(worker.beat(wire.now, processed, freq=FREQ)))
+        reader.speaker.serve(served, wire.now)
+        if served:
+            reader.read()
+        else:
+            wire.stream.pop()
+
+    told = reader.chronicle.flush(wire.now).batch.counters
+    assert lost == sum(
+        total
+        for series, total in told
+        if (series.family, series.metric) == ("worker", "events_lost")
+    )

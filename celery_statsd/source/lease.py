@@ -83,7 +83,7 @@ return redis.call('ZREM', KEYS[4], ARGV[1])
 """
 
 _GONE = (RedisError, OSError, ValueError)
-_NEVER = ("permission", "ACL failure", "unknown command", "non deterministic")
+_NEVER = ("permission", "executing the script", "unknown command", "non deterministic")
 # What a refusal says that will not change by itself.
 
 
@@ -241,7 +241,7 @@ class Lease:
         asked = time.monotonic()
         took, self._others = self._ask(_TAKE, self._identity, int(LEASE * 1000), self._knows)
         if took and not self.held:
-            self._log.info("lease_taken", chorus=self.channel)
+            self._log.info("lease_taken", chorus=self.channel, identity=self._identity)
         self._held_until = asked + LEASE if took else 0.0
 
     def _mark(self, stamp: float) -> None:

@@ -72,16 +72,22 @@ class Receiver:
     def count(self, stage: str) -> int:
         """What has come of one stage of the whole cluster, whoever has told it: an agent that is
         not served any more tells what it has left under its own name."""
-        return self._over_reporters(f"cluster.all.{stage}")
+        return self.total(f"celery.faults.cluster.all.{stage}")
 
     def task(self, name: str) -> int:
         """How many attempts of one task have succeeded."""
-        return self._over_reporters(f"task.{escape(name)}.succeeded")
+        return self.total(f"celery.faults.task.{escape(name)}.succeeded")
 
-    def _over_reporters(self, series: str) -> int:
-        head = f"celery.faults.{series}."
-        counters = self.counters
-        return sum(counters[path] for path in list(counters) if path.startswith(head))
+    def lost(self) -> int:
+        """The starts of any worker that are told to have gone unheard."""
+        found = list(self.counters.items())
+        workers = re.compile(r"celery\.faults\.worker\.[^.]+\.events_lost\.[^.]+")
+        return sum(number for path, number in found if workers.fullmatch(path))
+
+    def total(self, path: str) -> int:
+        """The sum of a counter over all reporters."""
+        found = list(self.counters.items())
+        return sum(number for one, number in found if one.rpartition(".")[0] == path)
 
     def own(self, metric: str) -> int:
         """A counter of the agent itself."""

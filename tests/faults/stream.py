@@ -215,7 +215,12 @@ class RedisPublisher(Worker):
     def __init__(self, url: str, rate: float | None) -> None:
         super().__init__(rate)
         self._database = url.rpartition("/")[2]
-        self._client: Any = redis.Redis.from_url(
+        self._client: Any = None
+        self.move(url)
+
+    def move(self, url: str) -> None:
+        """From now on publish there."""
+        self._client = redis.Redis.from_url(
             url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
         )
 
@@ -247,14 +252,14 @@ def message(body: Any, **properties: Any) -> amqp.Message:
     )
 
 
-def envelope(body: Any, routing_key: str) -> dict[str, Any]:
+def envelope(body: Any, routing_key: str, hostname: str = HOST) -> dict[str, Any]:
     """`body` in what kombu wraps around it on Redis."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return {
         "body": base64.b64encode(raw).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",
-        "headers": {"hostname": HOST},
+        "headers": {"hostname": hostname},
         "properties": {
             "body_encoding": "base64",
             "delivery_info": {"exchange": "celeryev", "routing_key": routing_key},

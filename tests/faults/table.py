@@ -23,7 +23,6 @@ BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 """The markers in `MARKDOWN` between which the table stands."""
 
 LEFT_OUT: tuple[tuple[str, str], ...] = (
-    ("A3", "reload by SIGHUP is not built yet"),
     ("A6", "the restarts of A1 and A2; delivery counts are limited from RabbitMQ 4 on only"),
     ("A10", "there is no watchdog yet; a sink that hangs: tests/test_agent.py"),
     ("A11", "not tried: a log that blocks (a full pipe) would block the agent"),
@@ -33,7 +32,6 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     ("B14", "a new password in broker_file is read at the next start only"),
     ("B18", "tests/source/test_amqp.py, tests/source/test_redis.py"),
     ("B19", "not tried: there is no name server here; names are resolved at each connection"),
-    ("R5, R6", "not tried: a demoted master that answers PINGs is not recognised yet"),
     ("R7", "tests/source/test_redis.py"),
     ("R10", "not tried"),
     ("S2", "not tried: takes a second host"),

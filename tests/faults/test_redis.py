@@ -165,3 +165,44 @@ def test_huge_event(on: Under, client: Any, record: Record) -> None:
 
     assert is_told(row)
     assert row.peak_rss_mb < 100
+
+
+def test_a_demoted_master_is_left(
+    server: Redis, statsd: Receiver, tmp_path: Path, record: Record
+) -> None:
+    """After a fail-over the old master answers every PING and delivers nothing. When no worker's
+    heart beats any more it is doubted, and the new one found; what was missed is told."""
+    (tmp_path / "second").mkdir()
+    with Redis(tmp_path / "second") as second, Proxy(server.port) as proxy, ExitStack() as stack:
+        stream = RedisPublisher(server.url, RATE)
+        url = server.url.replace(str(server.port), str(proxy.port))
+        trial = stack.enter_context(Trial(tmp_path, "Redis", url, statsd, stream))
+        pause(1.0)
+        stream.move(second.url)
+        proxy.target = second.port
+        trial.recovered()
+        row = trial.row("R5", "demoted master that answers PINGs and delivers nothing")
+    record(row)
+
+    assert row.lost > 0
+    assert is_told(row)
+    assert row.recover_s < 10
+    assert 1 == trial.logged("broker_lost")
+    assert "no heartbeat of any worker for" in trial.agent.output()
+
+
+def test_workers_that_are_gone_are_not_the_brokers_fault_for_long(
+    on: Under, record: Record
+) -> None:
+    """Nobody's heart beats, for all workers are gone without a word: the broker is doubted ever
+    more rarely, and whatever comes is heard."""
+    trial = on()
+    trial.stream.hold()
+    wait_until(lambda: trial.logged("broker_lost") == 2, 30, "it is doubted again")
+    trial.stream.release()
+    trial.recovered()
+    row = trial.row("R6", "no heartbeat of any worker")
+    record(row)
+
+    assert is_told(row)
+    assert trial.logged("broker_lost") == trial.logged("broker_back") == 2
