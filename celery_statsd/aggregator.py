@@ -137,9 +137,10 @@ class Entity:
         self.gauges = dict.fromkeys([*self.known(Kind.GAUGE), *self.gauges], 0.0)
 
     def dump(self) -> list[Any]:
-        """Itself as plain values; gauges are set anew at each flush."""
+        """Itself as plain values."""
         timers = {metric: reservoir.dump() for metric, reservoir in self.timers.items()}
-        return [self.counters, timers, self.known(Kind.GAUGE), self.known(Kind.TIMER)]
+        sent = [self.known(Kind.GAUGE), self.known(Kind.TIMER)]
+        return [self.counters, timers, self.gauges, *sent]
 
 
 class Aggregator:
@@ -186,12 +187,13 @@ class Aggregator:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what `dump` told."""
         self._drained_at = dict(state["drained_at"])
-        for family, name, counters, timers, gauges, timed in state["entities"]:
+        for family, name, counters, timers, gauges, gauged, timed in state["entities"]:
             entity = self._families[family][name] = self._first_sight(family, name)
             entity.counters.update(counters)
+            entity.gauges.update(gauges)
             entity.timers = {metric: Reservoir.load(kept) for metric, kept in timers.items()}
             self._kept += sum(len(reservoir.kept) for reservoir in entity.timers.values())
-            for kind, metrics in ((Kind.GAUGE, gauges), (Kind.TIMER, timed)):
+            for kind, metrics in ((Kind.GAUGE, gauged), (Kind.TIMER, timed)):
                 for metric in metrics:
                     self._make(entity, family, name, metric, kind)
         self.folded = state["folded"]

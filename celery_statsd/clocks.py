@@ -23,7 +23,7 @@ GLANCE = 100
 """Hosts that are compared at a glance."""
 
 MOST_HOSTS = 10_000
-"""A generation ends when it knows so many."""
+"""A generation ends when it knows so many; so many node names are remembered."""
 
 
 class Clocks:
@@ -35,6 +35,17 @@ class Clocks:
         self._least: dict[str, float] = {}
         self._together: bool | None = None  # None: to be found out
         self._turn_at = 0.0
+        self._hosts: dict[str, str] = {}
+
+    def hear(self, hostname: str, timestamp: float, arrival: float) -> str:
+        """As `observe`, by a node name; returns its host, the same text each time."""
+        host = self._hosts.get(hostname)
+        if host is None:
+            if len(self._hosts) >= MOST_HOSTS:
+                self._hosts.clear()
+            host = self._hosts[hostname] = host_of(hostname)
+        self.observe(host, timestamp, arrival)
+        return host
 
     def observe(self, host: str, timestamp: float, arrival: float) -> None:
         """An event made on `host` at `timestamp` (its clock) has come at `arrival` (ours)."""

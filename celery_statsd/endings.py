@@ -36,29 +36,6 @@ def doubtful(life: Life) -> bool:
     )
 
 
-def to_be_judged(
-    life: Life,
-    held: list[tuple[str, Any]],
-    first_start: float | None,
-    unreported_after: float,
-) -> Iterator[str]:
-    """Those of the usual tasks held by `life` (by uuid, with an attempt's times) of which `endings`
-    might have something to say; `first_start` is that of its first unusual one that runs."""
-    if life.gone_at is not None:
-        yield from (uuid for uuid, _ in held)
-        return
-    for uuid, one in held:
-        if one.started is None and _denied(life, one, unreported_after):
-            yield uuid
-    proven, active = life.proven_stamp, life.proven_active
-    if proven is None or active is None or life.running <= active:
-        return
-    before = [(one.started, uuid) for uuid, one in held if one.started and one.started <= proven]
-    first = min([*(start for start, _ in before), first_start or proven], default=proven)
-    if active == 0 or first <= proven - unreported_after:
-        yield from (uuid for _, uuid in before)
-
-
 def endings(
     life: Life, held: list[Attempt], now: float, lost_after: float, unreported_after: float
 ) -> Iterator[Ending]:
@@ -104,10 +81,11 @@ def _given_back(life: Life, attempt: Attempt, receipts: _Receipts) -> bool:
 
 def _never_started(life: Life, attempt: Attempt, unreported_after: float) -> bool:
     """Whether an idle worker has held it for so long that its start must have gone unheard."""
-    return attempt.stage is Stage.RESERVED and _denied(life, attempt, unreported_after)
+    return attempt.stage is Stage.RESERVED and denied(life, attempt, unreported_after)
 
 
-def _denied(life: Life, attempt: Any, unreported_after: float) -> bool:
+def denied(life: Life, attempt: Any, unreported_after: float) -> bool:
+    """Whether `life` has been idle for so long since `attempt` could have started."""
     if life.idle_stamp is None:
         return False
     due = max(life.idle_stamp, attempt.received or 0.0, attempt.eta or 0.0)

@@ -8,6 +8,7 @@ A lane's counters only grow. What came since the last folding is the difference,
 runs in it is what came in less what went out.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
@@ -16,6 +17,7 @@ from typing import Any
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.events import Moment
 from celery_statsd.metric import Kind
+from celery_statsd.queues import Line, Queues
 from celery_statsd.roster import Index, Life
 from celery_statsd.rules import CATALOGUE
 from celery_statsd.rules.base import Rule
@@ -58,20 +60,23 @@ class Lane:
     """The tasks called `name` that the process `life` got from `queue`.
 
     A lane without a life is that of the sendings: `sent` are those counted here, `waiting` those
-    that wait. `received` ... `failed` are the usual tasks' moments; `handed_reserved` and
+    that wait in `line`, their queue; none of them was sent before `oldest`. `received` ... `failed` are the usual tasks' moments; `handed_reserved` and
     `handed_running` are those that went on as unusual ones. `times` are seconds, by the places of
     TIMERS; `errors` the failures by class.
     """
 
     __slots__ = (
-        "errors", "failed", "folded", "handed_reserved", "handed_running", "life", "name",
-        "queue", "received", "retried", "sent", "started", "succeeded", "times", "waiting",
+        "errors", "failed", "folded", "handed_reserved", "handed_running", "life", "line", "name",
+        "oldest", "queue", "received", "retried", "sent", "started", "succeeded", "times",
+        "waiting",
     )  # fmt: skip
 
-    def __init__(self, name: str, life: Life | None, queue: str | None) -> None:
+    def __init__(self, name: str, life: Life | None, queue: str | None, line: Line) -> None:
         self.name = name
         self.life = life
         self.queue = queue
+        self.line = line
+        self.oldest = math.inf
         self.sent = self.received = self.started = self.succeeded = self.failed = 0
         self.retried = 0
         self.waiting = self.handed_reserved = self.handed_running = 0
@@ -90,13 +95,25 @@ class Lane:
         ended = self.succeeded + self.failed + self.retried
         return self.started - ended - self.handed_running
 
+    def stages(self) -> Iterator[tuple[Stage, int]]:
+        """How many are in each stage in which any was so far."""
+        if self.oldest < math.inf:
+            yield Stage.QUEUED, self.waiting
+        if self.received or self.handed_reserved:
+            yield Stage.RESERVED, self.reserved
+        if self.started or self.handed_running:
+            yield Stage.RUNNING, self.running
+
     @property
     def hostname(self) -> str | None:
         """The node name of the worker, None for sendings."""
         return self.life.hostname if self.life else None
 
 
-_NUMBERS = (*(moment.word for moment in MOMENTS), "waiting", "handed_reserved", "handed_running")
+_NUMBERS = (
+    *(moment.word for moment in MOMENTS),
+    *("waiting", "oldest", "handed_reserved", "handed_running"),
+)
 
 
 def _plain(lane: Lane, index: Index) -> list[Any]:
@@ -106,17 +123,14 @@ def _plain(lane: Lane, index: Index) -> list[Any]:
     return [lane.name, life, lane.queue, numbers, lane.folded, lane.times, lane.errors]
 
 
-_QUEUED = ((Stage.QUEUED, attrgetter("waiting")),)
-_WORKING = tuple((stage, attrgetter(stage.value)) for stage in (Stage.RESERVED, Stage.RUNNING))
-
-
 class Lanes:
     """All lanes in use. `totals` counts the moments folded, `clamped` the durations that clocks
     made negative or absurd."""
 
-    def __init__(self) -> None:
+    def __init__(self, queues: Queues) -> None:
         self.totals: Counter[Moment] = Counter()
         self.clamped = 0
+        self._queues = queues
         self._lanes: dict[tuple[str, Life | None, str | None], Lane] = {}
 
     def __len__(self) -> int:
@@ -139,34 +153,33 @@ class Lanes:
             lane = self.of(name, None if life is None else lives[life], queue)
             for field, number in zip(_NUMBERS, numbers, strict=True):
                 setattr(lane, field, number)
+            lane.line.usual += lane.waiting
             lane.folded, lane.errors = tuple(folded), dict(errors)
             lane.times = tuple(map(list, times))
 
     def of(self, name: str, life: Life | None, queue: str | None) -> Lane:
         """The lane of these three."""
         key = (name, life, queue)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(name, life, queue)
-        return lane
+        return self._lanes.get(key) or self._begun(key)
 
     def remembered(self, name: str, life: Life | None, queue: str | None) -> Lane:
         """The lane of these three or, when it is not in use, one that nothing is counted in."""
-        return self._lanes.get((name, life, queue)) or Lane(name, life, queue)
+        return self._lanes.get((name, life, queue)) or Lane(name, life, queue, Line())
 
     def lives(self) -> set[Life]:
         """The workers' lives that have a lane."""
         return {lane.life for lane in self._lanes.values() if lane.life is not None}
 
-    def waiting_queues(self) -> set[str | None]:
-        """The queues in which something waits."""
-        return {lane.queue for lane in self._lanes.values() if lane.waiting}
+    def overtaken(self) -> dict[Lane, float]:
+        """The lanes in which some may have been left behind: those that were sent before this."""
+        waiting = [lane for lane in self._lanes.values() if lane.waiting]
+        return {l: l.line.overtaken for l in waiting if l.oldest < l.line.overtaken}
 
     def in_flight(self) -> Iterator[tuple[Stage, str, int]]:
         """How much waits and runs in each lane, by stage and task name."""
         for lane in self._lanes.values():
-            for stage, count in _WORKING if lane.life else _QUEUED:
-                yield stage, lane.name, count(lane)
+            for stage, number in lane.stages():
+                yield stage, lane.name, number
 
     def fold(self, aggregator: Aggregator) -> None:
         """Give the aggregator what came since the last time, and forget lanes without news."""
@@ -183,7 +196,20 @@ class Lanes:
         for series, values in times.items():
             aggregator.time_all(*series, values)
         for key in idle:
-            del self._lanes[key]
+            self._forget(aggregator, key)
+
+    def _begun(self, key: tuple[str, Life | None, str | None]) -> Lane:
+        line = Line() if key[2] is None else self._queues.line(key[2])
+        line.lanes += 1
+        lane = self._lanes[key] = Lane(*key, line)
+        return lane
+
+    def _forget(self, aggregator: Aggregator, key: tuple[str, Life | None, str | None]) -> None:
+        """The lane is empty; what was seen of its name stays, as 0."""
+        lane = self._lanes.pop(key)
+        lane.line.lanes -= 1
+        for stage, number in lane.stages():
+            aggregator.gauge("task", lane.name, stage.value, number)
 
     def _fold_counts(self, aggregator: Aggregator, lane: Lane, counts: tuple[int, ...]) -> None:
         news = {

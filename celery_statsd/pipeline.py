@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import Any
 
 from celery_statsd.aggregator import Aggregator
-from celery_statsd.clocks import host_of
 from celery_statsd.events import (
     OUTCOMES,
     Change,
@@ -101,7 +100,7 @@ class Pipeline:
         self._roster = Roster(worker_silence, max_workers)
         clocks = self._roster.clocks
         self._tracker = Tracker(clocks, max_attempts, lost_after, unreported_after, scope)
-        self._lanes = Lanes()
+        self._lanes = Lanes(self._tracker.queues)
         self._passages = Passages(self._tracker, self._lanes, clocks, scope, unreported_after)
         self._usual: dict[type, Callable[[Any, Life, float], bool]] = {
             Received: self._passages.received,
@@ -189,8 +188,7 @@ class Pipeline:
     def tick(self, now: float) -> None:
         """Let time pass: what it alone tells is told."""
         self._measure(self._roster.tick(now))
-        self._passages.settle(self._max_attempts)
-        self._measure(self._tracker.settle(now, elsewhere=len(self._passages)))
+        self._settle(now)
 
     def note(self, family: str, entity: str, metric: str, value: float) -> None:
         """Take a number from outside the stream of events: a counter's growth, a gauge's value,
@@ -211,8 +209,7 @@ class Pipeline:
 
     def settle(self, now: float) -> None:
         """Nothing more will come: conclude at once what else would be waited for."""
-        self._passages.settle(self._max_attempts)
-        self._measure(self._tracker.settle(now, at_once=True, elsewhere=len(self._passages)))
+        self._settle(now, at_once=True)
 
     def flush(self, now: float, last: bool = False) -> Batch:
         """All since the last flush. `last`: the farewell, after which nothing more is said, so
@@ -277,36 +274,34 @@ class Pipeline:
                 ledger.doubled += 1
                 continue
             usual = usual_ways.get(type(event))
-            if usual is None:
-                self._take_other(event, now)
-                life = None
-                continue
-            if life is None:
-                life = self._life_of(event, now)
-            if usual(event, life, now):
-                ledger.counted += 1
-            else:
-                self._take_unusual(event, life, now)
+            if usual is not None:
+                if life is None:
+                    life = self._life_of(event, now)
+                if usual(event, life, now):
+                    ledger.counted += 1
+                    continue
+            self._take_other(event, life, now)
+            life = None
 
-    def _take_other(self, event: Known, now: float) -> None:
-        """What no worker says of a usual task."""
+    def _take_other(self, event: Known, life: Life | None, now: float) -> None:
+        """What no worker (its `life`, where known) says of a usual task."""
         if isinstance(event, Sent):
             self._take_sending(event, now)
         elif isinstance(event, WorkerEvent):
             self.ledger.counted += 1
             self._measure(self._roster.observe(event, now))
         elif isinstance(event, TaskEvent):
-            self._take_unusual(event, self._life_of(event, now), now)
+            self._take_unusual(event, life or self._life_of(event, now), now)
 
     def _take_sending(self, event: Sent, now: float) -> None:
-        host = host_of(event.hostname)
-        self._roster.clocks.observe(host, event.timestamp, now)
+        host = self._roster.clocks.hear(event.hostname, event.timestamp, now)
         owned = self._scope.owns(event.uuid)
         if owned:
             self.ledger.counted += 1
         else:
             self.ledger.dropped["shared"] += 1  # another partition counts it
         if not self._passages.sent(event, host, owned):
+            self._passages.hand_over(event.uuid)
             self._measure(self._tracker.sent(event))
 
     def _life_of(self, event: Event, now: float) -> Life:
@@ -316,6 +311,13 @@ class Pipeline:
         life, told = self._roster.life(event, now)
         self._measure(told)
         return life
+
+    def _settle(self, now: float, at_once: bool = False) -> None:
+        """Conclude what nobody tells; of the usual tasks the tracker does, if anybody."""
+        self._measure(self._tracker.admit(now, at_once))
+        self._passages.settle()
+        self._measure(self._tracker.settle(now, at_once, bounded=False))
+        self._measure(self._passages.thin_out(self._max_attempts))
 
     def _take_unusual(self, event: TaskEvent, life: Life, now: float) -> None:
         self._passages.hand_over(event.uuid)

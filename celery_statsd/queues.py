@@ -1,11 +1,12 @@
 """The sendings that wait in their queues, as far as anybody can tell, and when they wait no more.
 
-Memory is bounded by the sendings the tracker holds: a queue is known as long as one waits in it.
+Memory is bounded by the sendings the tracker holds and the lanes of the usual tasks: a queue is
+known as long as one waits in it, or a lane is of it.
 """
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping
-from itertools import takewhile
 
 from celery_statsd.task import Sending
 
@@ -19,59 +20,83 @@ SPARE = 1000
 """Expiries of sendings that no longer wait, not worth clearing away."""
 
 
-class Queues:
-    """What waits, by queue, in the order it came."""
+class Line:
+    """One queue: the `sendings` that wait in it and, beside them, how many `usual` ones.
+
+    `delivered` is when the last was sent that a worker received while others waited (0: none);
+    `oldest` is no later than any of `sendings` was sent. So many `lanes` are of this queue.
+    """
+
+    __slots__ = ("delivered", "lanes", "oldest", "sendings", "usual")
 
     def __init__(self) -> None:
-        self._waiting: dict[str, dict[Sending, None]] = {}
-        self._delivered: dict[str, float] = {}
+        self.sendings: dict[Sending, None] = {}
+        self.usual = 0
+        self.delivered = 0.0
+        self.oldest = math.inf
+        self.lanes = 0
+
+    @property
+    def overtaken(self) -> float:
+        """What was sent before this has been left behind."""
+        return self.delivered - OVERTAKEN
+
+    def deliver(self, sent: float) -> None:
+        """A worker has received what was sent at `sent`: others may have been overtaken."""
+        if (self.usual or self.sendings) and sent > self.delivered:
+            self.delivered = sent
+
+
+class Queues:
+    """What waits, by queue."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Line] = {}
         self._expiring: list[tuple[float, int, Sending]] = []
         self._serial = 0
         self._most_expiring = SPARE
 
     def dump(self) -> dict[str, float]:
         """When the last that each queue has delivered was sent; the tracker dumps the sendings."""
-        return self._delivered
+        return {queue: line.delivered for queue, line in self._lines.items() if line.delivered}
 
     def load(self, state: Mapping[str, float]) -> None:
         """Know what `dump` told."""
-        self._delivered = dict(state)
+        for queue, delivered in state.items():
+            self.line(queue).delivered = delivered
+
+    def line(self, queue: str) -> Line:
+        """What is known of a queue."""
+        line = self._lines.get(queue)
+        if line is None:
+            line = self._lines[queue] = Line()
+        return line
 
     def put(self, sending: Sending) -> None:
         """`sending` waits from now on."""
-        self._waiting.setdefault(sending.queue, {})[sending] = None
+        line = self.line(sending.queue)
+        line.sendings[sending] = None
+        line.oldest = min(line.oldest, sending.sent)
         if sending.expires is not None:
             self._serial += 1
             heapq.heappush(self._expiring, (sending.expires, self._serial, sending))
 
     def take(self, sending: Sending) -> None:
         """`sending` waits no more."""
-        waiting = self._waiting[sending.queue]
-        del waiting[sending]
-        if not waiting:
-            del self._waiting[sending.queue]
+        del self._lines[sending.queue].sendings[sending]
 
     def deliver(self, sending: Sending) -> None:
         """A worker has received `sending`: what waits behind it may have been overtaken."""
-        queue = sending.queue
-        if queue in self._waiting:
-            self._delivered[queue] = max(self._delivered.get(queue, 0.0), sending.sent)
-
-    def note(self, queue: str, sent: float) -> bool:
-        """Of `queue` something was delivered that was sent at `sent`; whether any waits there."""
-        if queue not in self._waiting:
-            return False
-        self._delivered[queue] = max(self._delivered.get(queue, 0.0), sent)
-        return True
+        self.line(sending.queue).deliver(sending.sent)
 
     def overtaken(self) -> list[Sending]:
         """Those their queue has left behind."""
-        found = []
-        for queue, delivered in list(self._delivered.items()):
-            if queue in self._waiting:
-                found += self._sent_before(queue, delivered - OVERTAKEN)
-            else:
-                del self._delivered[queue]
+        found: list[Sending] = []
+        for queue, line in list(self._lines.items()):
+            if not line.sendings and not line.usual:
+                self._clear(queue, line)
+            elif line.oldest < line.overtaken:
+                found += _left_behind(line)
         return found
 
     def expired(self, now: float) -> Iterator[Sending]:
@@ -85,6 +110,15 @@ class Queues:
             heapq.heapify(self._expiring)
             self._most_expiring = SPARE + 2 * len(self._expiring)
 
-    def _sent_before(self, queue: str, stamp: float) -> list[Sending]:
-        """The first that wait in `queue` (in the order they came) and were sent before `stamp`."""
-        return list(takewhile(lambda sending: sending.sent < stamp, self._waiting[queue]))
+    def _clear(self, queue: str, line: Line) -> None:
+        """Nothing waits in that queue."""
+        line.delivered, line.oldest = 0.0, math.inf
+        if not line.lanes:
+            del self._lines[queue]
+
+
+def _left_behind(line: Line) -> list[Sending]:
+    """Those that were sent too long before what was delivered; the oldest of the rest is known."""
+    until = line.overtaken
+    line.oldest = min((s.sent for s in line.sendings if s.sent >= until), default=math.inf)
+    return [sending for sending in line.sendings if sending.sent < until]

@@ -289,6 +289,12 @@ class Task:
         """How much of the bounded memory it takes, in attempts."""
         return max(1, len(self.attempts), len(self.sendings))
 
+    @property
+    def age(self) -> float:
+        """When it was sent first or, where that is unknown, when we heard of it."""
+        sent = min((sending.sent for sending in self.sendings), default=None)
+        return self.attempts[0].arrived if sent is None and self.attempts else sent or 0.0
+
     def last_receipts(self) -> dict[int | None, float]:
         """When the last receipt of each of its messages, told by their retries, has arrived."""
         last: dict[int | None, float] = {}

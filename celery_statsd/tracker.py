@@ -17,11 +17,12 @@ Laws:
    time), UNREPORTED (its worker lives and shows that it does not run it). Of sendings: EXPIRED (no
    worker received it in its time), UNSEEN (others of its queue, sent later, were received long
    ago: its task sends no events, or they were lost); neither is part of the balance.
-6. Memory is bounded by `ceiling` attempts (a task without any counts as one). The oldest task is
-   forgotten first, and counted: its attempts end as UNREPORTED, and are FOUND again should they
+6. Memory is bounded by `ceiling` attempts (a task without any counts as one). The task that was
+   sent first is forgotten first, and counted: its attempts end as UNREPORTED, and are FOUND again should they
    still speak. So are the oldest of one task, when it has more than MOST_OPEN of them open.
 """
 
+import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -124,12 +125,10 @@ class Tracker:
         self._resume(task)
         self._keep(task)
 
-    def first_start(self, life: Life) -> float | None:
-        """When the first of those began that `life` runs, by its own clock."""
+    def starts(self, life: Life) -> list[float]:
+        """When those began that `life` runs, by its own clock."""
         held = self._held.get(life, ())
-        return min(
-            (a.started for a in held if a.stage is Stage.RUNNING and a.started), default=None
-        )
+        return [attempt.started or 0.0 for attempt in held if attempt.stage is Stage.RUNNING]
 
     def sent(self, event: Sent) -> list[Change]:
         """A task was published."""
@@ -163,18 +162,27 @@ class Tracker:
         self._keep(task)
         return changes
 
+    def admit(self, now: float, at_once: bool = False) -> list[Change]:
+        """Count in what has waited for its receipt for long enough; the first part of `settle`."""
+        changes: list[Change] = []
+        for attempt in list(self._provisional):
+            received = attempt.known & RECEIPT
+            if received or at_once or now - attempt.arrived >= PROVISIONAL:
+                changes += self._admit(attempt)
+        return changes
+
     @property
     def size(self) -> int:
         """How much of the ceiling is used."""
         return self._size
 
-    def settle(self, now: float, at_once: bool = False, elsewhere: int = 0) -> list[Change]:
+    def settle(self, now: float, at_once: bool = False, bounded: bool = True) -> list[Change]:
         """Conclude what nobody will tell any more, as of `now` (epoch seconds).
 
-        `at_once`: also what may still be told, for this is the last look. So many attempts are
-        remembered `elsewhere`, of those the ceiling allows.
+        `at_once`: also what may still be told, for this is the last look. `bounded`: forget what
+        is past the ceiling, too.
         """
-        changes = self._settle_receipts(now, at_once)
+        changes = self.admit(now, at_once)
         for sending in self.queues.expired(now):
             changes.append(self._give_up(sending, Moment.EXPIRED))
         for sending in self.queues.overtaken():
@@ -185,13 +193,26 @@ class Tracker:
                 over = endings(life, held, now, self._lost_after, self._unreported_after)
                 for attempt, moment in over:
                     changes += self._conclude(attempt, moment)
-        room = self._ceiling - elsewhere
-        if self._size > room:
-            changes += self._forget_oldest(room)
+        if bounded and self._size > self._ceiling:
+            for _, uuid in self.oldest(self._size - self._ceiling):
+                changes += self.forget(uuid) if self._size > self._ceiling else []
         if len(self.in_flight) > self._most_names:
             self.in_flight = +self.in_flight
             self._most_names = max(MOST_NAMES * len(Stage), 2 * len(self.in_flight))
         return changes
+
+    def oldest(self, number: int) -> list[tuple[float, str]]:
+        """Those of its living tasks that were sent first: when, and their uuid."""
+        return heapq.nsmallest(number, ((task.age, uuid) for uuid, task in self._live.items()))
+
+    def forget(self, uuid: str) -> list[Change]:
+        """Forget a task: nobody asks any more what becomes of it."""
+        task = self._live.pop(uuid)
+        self._book(task, 0)
+        self.forgotten += 1
+        for sending in task.sendings:
+            self._take_off(sending)
+        return [change for attempt in task.attempts for change in self._abandon(attempt)]
 
     def _resume(self, task: Task) -> None:
         """Count a loaded task where it stands."""
@@ -302,14 +323,6 @@ class Tracker:
         self._keep(sending.task)
         return self._count(moment, sending)
 
-    def _settle_receipts(self, now: float, at_once: bool) -> list[Change]:
-        changes: list[Change] = []
-        for attempt in list(self._provisional):
-            received = attempt.known & RECEIPT
-            if received or at_once or now - attempt.arrived >= PROVISIONAL:
-                changes += self._admit(attempt)
-        return changes
-
     def _admit(self, attempt: Attempt) -> list[Change]:
         """Count `attempt` in, as one that was never received unless it was."""
         self._provisional.pop(attempt, None)
@@ -328,27 +341,13 @@ class Tracker:
 
     def _conclude(self, attempt: Attempt, moment: Moment) -> list[Change]:
         sending = attempt.sending
-        if moment is Moment.RETURNED and sending and not attempt.received_again:
+        back = moment is Moment.RETURNED and self._scope.whole and not attempt.received_again
+        if back and sending:
             sending.taken = False
             self._queue(sending)
         attempt.known |= moment.bit
         changes = self._tell(attempt)
         self._keep(attempt.task)
-        return changes
-
-    def _forget_oldest(self, room: int) -> list[Change]:
-        """Forget tasks until there is room for the rest."""
-        changes: list[Change] = []
-        for task in list(self._live.values()):
-            if self._size <= room:
-                break
-            del self._live[task.uuid]
-            self._book(task, 0)
-            self.forgotten += 1
-            for sending in task.sendings:
-                self._take_off(sending)
-            for attempt in task.attempts:
-                changes += self._abandon(attempt)
         return changes
 
     def _thin_out(self, task: Task) -> list[Change]:

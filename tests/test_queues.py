@@ -18,7 +18,7 @@ def sending(at: float = NOON, queue: str = "q", expires: float | None = None) ->
 
 
 def test_the_first_of_a_queue_are_overtaken_by_one_sent_much_later() -> None:
-    """In the order they came, up to one that was sent late enough; other queues stay."""
+    """All that were sent so much earlier, in whatever order they came; other queues stay."""
     queues = Queues()
     early, other, late = sending(), sending(queue="r"), sending(NOON + OVERTAKEN)
     for waiting in (early, other, late):
@@ -60,7 +60,7 @@ def test_a_million_queues_leave_nothing_behind() -> None:
         queues.take(waiting)
         queues.deliver(waiting)
     assert [] == queues.overtaken()
-    assert {} == queues.dump() == queues._waiting
+    assert {} == queues.dump() == queues._lines
 
 
 def test_what_still_waits_past_its_time_has_expired() -> None:

@@ -1,0 +1,129 @@
+"""One attempt of a usual task, and the task retold as the tracker would have it.
+
+What the rules ask of an attempt, they may ask of a `Passage`. It is small: there are as many as
+tasks wait and run. So it has no sets of moments, and what was told and is asked no more is let go.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+import msgspec
+
+from celery_statsd.events import Moment
+from celery_statsd.lanes import Lane, Lanes
+from celery_statsd.roster import Index, Life
+from celery_statsd.task import Attempt, Sending, Task
+
+
+class Passage(msgspec.Struct, gc=False):
+    """One attempt of a usual task.
+
+    `sender` is the host it was sent from, `sent` the sender's time, None while that is unknown;
+    `planned` and `eta` are the ETAs that the sending and the receipt tell. All times but `sent` are
+    the worker's clock, but `arrived`, when we heard of its receipt; `apart` is in seconds: what
+    the worker's clock stands off the sender's. `outcome` is None while it goes on. `earlier` is
+    the attempt that asked for this one; it runs on, as a rule, until this one is received.
+    """
+
+    lane: Lane
+    sender: str = ""
+    sent: float | None = None
+    planned: float | None = None
+    eta: float | None = None
+    received: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    runtime: float | None = None
+    arrived: float = 0.0
+    apart: float = 0.0
+    retries: int = 0
+    outcome: Moment | None = None
+    earlier: Optional["Passage"] = None
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.lane.name
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has started, and not ended."""
+        return self.started is not None and self.outcome is None
+
+    @property
+    def known(self) -> int:
+        """The set of moments that are known, and told, of one that was received."""
+        told = {
+            Moment.TRACED: self.sent is not None,
+            Moment.STARTED: self.started is not None,
+            self.outcome: self.outcome is not None,
+        }
+        return Moment.RECEIVED.bit | sum(moment.bit for moment, so in told.items() if moment and so)
+
+    @property
+    def age(self) -> float:
+        """When its task was sent first or, where that is unknown, when we heard of it."""
+        *_, first = attempts = list(self.attempts())
+        sent = [passage.sent for passage in attempts if passage.sent is not None]
+        return min(sent, default=first.arrived)
+
+    def attempts(self) -> Iterator["Passage"]:
+        """This attempt and those before it, the newest first."""
+        passage: Passage | None = self
+        while passage is not None:
+            yield passage
+            passage = passage.earlier
+
+
+def retold(uuid: str, newest: Passage, whole: bool) -> Task:
+    """A task as the tracker would have it, by its newest attempt. `whole`: what is sent waits
+    until it is received."""
+    task = Task(uuid)
+    for passage in reversed(list(newest.attempts())):
+        lane, sending = passage.lane, None
+        if passage.sent is not None:
+            sending = _sending(task, passage)
+            sending.taken = lane.life is not None or not whole
+            task.sendings.append(sending)
+        if lane.life is not None:
+            task.attempts.append(_attempt(task, lane.life, passage, sending))
+    return task
+
+
+def _sending(task: Task, passage: Passage) -> Sending:
+    sending = Sending.__new__(Sending)
+    sending.task, sending.queue = task, passage.lane.queue or "unknown"
+    sending.name, sending.retries = passage.name, passage.retries
+    sending.sent, sending.host = passage.sent or 0.0, passage.sender
+    sending.eta, sending.expires, sending.stage = passage.planned, None, None
+    return sending
+
+
+def _attempt(task: Task, life: Life, passage: Passage, sending: Sending | None) -> Attempt:
+    attempt = Attempt(task, life, passage.arrived)
+    attempt.name, attempt.retries, attempt.sending = passage.name, passage.retries, sending
+    attempt.known = attempt.told = passage.known
+    for field in ("eta", "received", "started", "ended", "runtime", "apart"):
+        setattr(attempt, field, getattr(passage, field))
+    return attempt
+
+
+def dump(passage: Passage, index: Index) -> list[Any]:
+    """Itself as plain values; lives by their number."""
+    lane, *rest, outcome, earlier = msgspec.structs.astuple(passage)
+    return [
+        [lane.name, None if lane.life is None else index.of(lane.life), lane.queue],
+        outcome and outcome.value,
+        earlier and dump(earlier, index),
+        *rest,
+    ]
+
+
+def load(state: Sequence[Any], lanes: Lanes, lives: Mapping[int, Life] | Sequence[Life]) -> Passage:
+    """What `dump` gave, as a passage in one of `lanes` again."""
+    (name, life, queue), outcome, earlier, *rest = state
+    lane = lanes.remembered(name, None if life is None else lives[life], queue)
+    passage = Passage(lane, *rest)
+    passage.outcome = outcome and Moment(outcome)
+    passage.earlier = earlier and load(earlier, lanes, lives)
+    return passage
