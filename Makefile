@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests faults bench bench-heart bench-growth readme clean
+.PHONY: demo test check tests faults soak bench bench-heart bench-growth readme clean
 
 ## The whole river on embedded parts; SECONDS=20 ends it by itself.
 demo: $(VENV)/.demo
@@ -37,9 +37,14 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/pip install -qq --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/.demo
 
-## The long form of the fault tests: 100 restarts under load.
+## Every fault of the matrix, at length (15 minutes); the table it prints is kept in docs/.
 faults: $(VENV)/.test
-	RESTARTS=50 SEVERAL_SECONDS=60 $(BIN)/python -m pytest -s tests/faults $(ARGS)
+	FAULTS=long $(BIN)/python -m pytest tests/faults $(ARGS)
+
+## Floods and random faults together; SOAK_SECONDS=60 for a minute, SOAK_SEED=... to play one again.
+soak: export SOAK_SECONDS ?= 3600
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest -s tests/faults/test_soak.py $(ARGS)
 
 ## What an event costs beside other consumers, on real brokers: half an hour. BENCH=quick: 3 minutes.
 ## CELERY_EXPORTER_CHECKOUT=path has celery-exporter take part, which is not on PyPI.

@@ -44,6 +44,10 @@ from celery_statsd.vitals import Vitals
 IDLE = 0.5
 """Seconds the listening loop waits for a message before it looks at the time."""
 
+BREATH, MANY = 0.02, 500
+"""Seconds it lets messages gather after a read that found some, but fewer than so many: to be
+woken for each of them would be most of what they cost."""
+
 CHECKPOINT = 1.0
 """Seconds from one commit of the journal, and acknowledgement to the broker, to the next."""
 
@@ -89,9 +93,7 @@ class Agent:
         scope: Scope = CLUSTER,
     ) -> None:
         self._source = source
-        self._sinks = list(sinks)
-        addresses = [sink.address.text for sink in self._sinks]
-        self._chronicle = Chronicle(make, addresses, log)
+        self._chronicle = Chronicle(make, (), log)
         self._state = state
         self._log = log
         self._lock = threading.Lock()
@@ -99,6 +101,7 @@ class Agent:
         self._vitals = Vitals(self._chronicle, source, host, alias)
         self._speaker = Speaker(self._chronicle, source, self._vitals, self._lock, log, host=host)
         self._speaker.interval = flush_interval
+        self._speaker.adopt(sinks)
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._keep_flushing, name="flush", daemon=True)
         self._fault: Exception | None = None
@@ -106,6 +109,7 @@ class Agent:
         self._looked_at = 0.0
         self._tick_at = 0.0
         self._checkpoint_at = 0.0
+        self._commits = 0
         self._doubt_at, self._patience = 0.0, FIRST_DOUBT
 
     @classmethod
@@ -131,7 +135,8 @@ class Agent:
         self._start()
         try:
             while not self._stopping.is_set():
-                self._listen(IDLE)
+                if 0 < self._listen(IDLE) < MANY:
+                    self._stopping.wait(BREATH)
             self._take_last_words()
         finally:
             self.stop()
@@ -161,22 +166,24 @@ class Agent:
         changed = {name for name in names if getattr(settings, name) != getattr(old, name)}
         self._log.turn_to(settings.log_level, settings.log_format)
         with self._lock:
+            if self._stopping.is_set():
+                return
             self._speaker.interval = settings.flush_interval
             self._speaker.adopt(sinks.values())
-        self._settings = settings
+            self._settings = settings
         self._log.info("reloaded", changed=" ".join(sorted(changed & RELOADABLE)) or "nothing")
         if changed - RELOADABLE:
             self._log.warning("restart_needed", by=" ".join(sorted(changed - RELOADABLE)))
 
     def _start(self) -> None:
         now = time.time()
-        lacking = self._chronicle.open(self._state, now)
-        self._source.identity = f"{socket.gethostname()}-{self._chronicle.identity}"
-        self._vitals.begin()
-        self._speaker.adopt(self._sinks)
-        self._speaker.begin(lacking)
+        with self._lock:  # a reload may come as soon as we are there
+            lacking = self._chronicle.open(self._state, now)
+            self._source.identity = f"{socket.gethostname()}-{self._chronicle.identity}"
+            self._vitals.begin()
+            self._speaker.begin(lacking)
         self._flusher.start()
-        sinks = " ".join(sink.address.text for sink in self._sinks)
+        sinks = " ".join(outlet.sink.address.text for outlet in self._speaker.outlets)
         self._log.info("agent_started", broker=self._source.place, sinks=sinks)
 
     def _leave(self) -> None:
@@ -192,11 +199,11 @@ class Agent:
     def _close(self) -> None:
         """Let the outlets finish and leave the broker, at the same time."""
         deadline = time.monotonic() + FAREWELL
-        for outlet in self._speaker.outlets:
-            outlet.finish()
+        with self._lock:
+            outlets = self._speaker.finish()
         if not self._source.chorus:
             self._source.close()
-        for outlet in self._speaker.outlets:
+        for outlet in outlets:
             outlet.join(max(0.0, deadline - time.monotonic()))
             if outlet.is_alive():
                 sink, waiting = outlet.sink.address.text, outlet.waiting
@@ -214,12 +221,12 @@ class Agent:
         turn = self._source.turn()
         now = time.time()
         with self._lock:
+            if messages or not self._source.connected:
+                self._speaker.serve(self._source.connected, now)
             self._intake.take(messages, now)
             self._vitals.foreign = self._intake.foreign
             # An attempt to connect may have taken its time: what counts is before and after.
             self._excuse_silence(now, connected and self._source.connected)
-            if messages or not self._source.connected:
-                self._speaker.serve(self._source.connected, now)
             self._looked_at = now
             if turn is not None:
                 self._speaker.turn(turn, now)
@@ -232,7 +239,10 @@ class Agent:
             self._tick_at = now
             self._doubt_the_silence(now)
         due = not self._checkpoint_at <= now < self._checkpoint_at + CHECKPOINT
-        if due or not self._state or self._source.needs_ack:
+        # What was made safe elsewhere, with a flush, the broker is told of at once: were we killed
+        # before, the next of the group would count it too.
+        safe = self._chronicle.commits != self._commits
+        if due or safe or not self._state or self._source.needs_ack:
             self._checkpoint(now)
 
     def _doubt_the_silence(self, now: float) -> None:
@@ -250,7 +260,7 @@ class Agent:
         """Make what was taken in safe; then the broker may forget it."""
         self._chronicle.commit()
         self._source.ack()
-        self._checkpoint_at = now
+        self._checkpoint_at, self._commits = now, self._chronicle.commits
 
     def _excuse_silence(self, now: float, connected: bool) -> None:
         """Nobody is taken for dead because we did not listen."""
@@ -259,7 +269,8 @@ class Agent:
 
     def _take_last_words(self) -> None:
         deadline = time.monotonic() + LAST_WORDS
-        if self._source.alone:
+        self._source.retire()
+        if self._source.chorus and self._source.alone:
             self._speaker.leaving = True
             self._source.mark(beat_after(time.time(), self._speaker.interval), last=True)
         while self._source.connected and time.monotonic() < deadline:
@@ -281,13 +292,15 @@ class Agent:
         # a moment ago, and Graphite keeps one value for each beat.
         interval = self._speaker.interval
         due = beat_after(time.time() + interval, interval)
-        while not self._stopping.wait(max(0.0, due - time.time())):
-            now, interval = time.time(), self._speaker.interval
+        while not self._stopping.wait(min(NAP, max(0.0, due - time.time()))):
+            now = time.time()
             if due <= now:
                 with self._lock:
                     self._excuse_silence(now, self._source.connected)
                 self._speaker.beat(due)
-            if not now < due <= now + 2 * interval:  # done; or the clock was set back
+            # Done; or the clock was set back; or there is a new interval.
+            if not now < due <= now + 2 * interval or interval != self._speaker.interval:
+                interval = self._speaker.interval
                 due = beat_after(now, interval)
 
 

@@ -77,6 +77,7 @@ def broker_of(settings: Settings) -> Broker:
         partition=settings.partition or 1,
         partitions=settings.partitions,
         chorus=settings.scope == "cluster",
+        large_reads=settings.large_reads,
     )
 
 

@@ -73,7 +73,8 @@ class Chronicle:
     """A pipeline that `make` makes and, once opened, its journal; `sinks` are the sinks' names.
 
     `number` is that of the last flush, `cut` the last mark; `given_up` counts the flushes laws 2
-    and 3 have cost. `identity` is the same for all processes that use one journal.
+    and 3 have cost, `commits` how often something was made safe. `identity` is the same for all
+    processes that use one journal.
     """
 
     def __init__(self, make: Callable[[], Pipeline], sinks: Iterable[str], log: Log) -> None:
@@ -82,6 +83,7 @@ class Chronicle:
         self.number = 0
         self.cut = ""
         self.given_up = 0
+        self.commits = 0
         self.identity = uuid4().hex
         self._sent = dict.fromkeys(sinks, 0)
         self._log = log
@@ -116,6 +118,11 @@ class Chronicle:
         else:
             self._begin(now)
         return lacking
+
+    @property
+    def sinks(self) -> Iterable[str]:
+        """The sinks that are followed."""
+        return self._sent.keys()
 
     def lacks(self, sink: str, number: int) -> bool:
         """Whether `sink` may not have that flush."""
@@ -177,9 +184,12 @@ class Chronicle:
 
     def waive(self, number: int) -> None:
         """No sink needs the flushes up to that number: another agent says them."""
-        for sink, sent in self._sent.items():
-            if number > sent:
-                self.delivered(sink, number)
+        self.waive_for(self._sent, number)
+
+    def waive_for(self, sinks: Iterable[str], number: int) -> None:
+        """The same for some of the sinks."""
+        for sink in list(sinks):
+            self.delivered(sink, number)
 
     def follow(self, sinks: Iterable[str]) -> None:
         """From the next flush on these are the sinks."""
@@ -189,8 +199,9 @@ class Chronicle:
             self._write(Sent(sink, self.number))
 
     def delivered(self, sink: str, number: int) -> None:
-        """`sink` has every flush up to `number`. One that is not followed any more is ignored."""
-        if sink in self._sent:
+        """`sink` has every flush up to `number`. One that is not followed any more is ignored, and
+        so is what is known already."""
+        if number > self._sent.get(sink, number):
             self._sent[sink] = number
             self._write(Sent(sink, number))
 
@@ -200,6 +211,7 @@ class Chronicle:
             return
         try:
             self._journal.commit()
+            self.commits += 1
         except OSError as error:
             self._fail(error)
 

@@ -14,12 +14,17 @@ JSON = frozenset({"application/json", ""})
 UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "binary", ""})
 
 
+MOST_KINDS = 100
+"""Pairs of a content type and an encoding that are remembered."""
+
+
 class Intake:
     """The way into `chronicle`. `foreign` counts the messages of senders outside of `scope`,
     which are left alone undecoded."""
 
     def __init__(self, chronicle: Chronicle, scope: Scope, log: Log) -> None:
         self.foreign = 0
+        self._reasons: dict[tuple[str, ...], str] = {}
         self._chronicle = chronicle
         self._scope = scope
         self._refused = Trouble(log, "message_refused", cure="set event_serializer to 'json'")
@@ -27,10 +32,17 @@ class Intake:
     def take(self, messages: Sequence[Message], now: float) -> None:
         """Take in what came together at `now` (epoch seconds)."""
         bodies: list[bytes] = []
+        known, everything = self._reasons, not self._scope.hosts
         try:
             for message in messages:
-                if self._is_ours(message) and not self._refuse(message):
-                    bodies.append(message.body)
+                if everything or self._is_ours(message):
+                    reason = known.get(message[1:3])
+                    if reason is None:
+                        reason = self._reason(message)
+                    if reason:
+                        self._refuse(message, reason)
+                    else:
+                        bodies.append(message.body)
         finally:  # a fault of the source costs nothing that came before it
             if bodies:
                 self._chronicle.feed(bodies, now)
@@ -40,14 +52,17 @@ class Intake:
         self.foreign += not ours
         return ours
 
-    def _refuse(self, message: Message) -> bool:
-        """Whether `message` is not even to be tried; then it is counted."""
-        reason = refusal_of(message)
-        if reason:
-            self._chronicle.refuse(reason)
-            told = BadEvent(f"{reason} {getattr(message, reason)[:60]!r}")
-            self._refused.tell(time.monotonic(), told)
-        return bool(reason)
+    def _reason(self, message: Message) -> str:
+        """As `refusal_of`, remembered for messages of the same type and encoding."""
+        if len(self._reasons) >= MOST_KINDS:
+            self._reasons.clear()
+        reason = self._reasons[message[1:3]] = refusal_of(message)
+        return reason
+
+    def _refuse(self, message: Message, reason: str) -> None:
+        self._chronicle.refuse(reason)
+        told = BadEvent(f"{reason} {getattr(message, reason)[:60]!r}")
+        self._refused.tell(time.monotonic(), told)
 
 
 def refusal_of(message: Message) -> str:

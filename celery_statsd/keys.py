@@ -246,6 +246,13 @@ KEYS = (
         "transient neither.",
     ),
     Key(
+        "large_reads",
+        SWITCH,
+        True,
+        "On RabbitMQ: take many messages off the socket at once; off: one by one, by py-amqp, at "
+        "many times the cost.",
+    ),
+    Key(
         "scope",
         _choice("cluster", "host"),
         "cluster",
@@ -338,6 +345,7 @@ class Settings:
     event_queue_prefix: str
     group: str | None
     event_queue_type: str
+    large_reads: bool
     scope: str
     partitions: int
     partition: int | None

@@ -41,17 +41,13 @@ are taken as counted, so that a race never looks like a loss; a true loss shows 
 LONGEST_SILENCE = 600.0
 """Seconds: even a worker that is known to be silent while it works is given up after this."""
 
-BOOKED = 0.1
-"""Seconds in which a life that was heard need not be put in its place again."""
+MUTE, BOOKED = 3.0, 0.1
+"""Heartbeat intervals: when no worker at all is heard for so long, it may be us who are deaf.
+Seconds in which a life that was heard need not be put in its place again."""
 
-KEPT_AFTER = 60.0
-"""Seconds: the last events of a process that is gone may come so late."""
-
-MUTE = 3.0
-"""Heartbeat intervals: when no worker at all is heard for so long, it may be us who are deaf."""
-
-FORGOTTEN_AFTER = 3600.0
-"""Seconds: a dead worker is shown as down for so long, then its series are closed."""
+KEPT_AFTER, FORGOTTEN_AFTER = 60.0, 3600.0
+"""Seconds: the last events of a process that is gone may come so late; a dead worker is shown as
+down for so long, then its series are closed."""
 
 
 class State(Enum):
@@ -247,10 +243,9 @@ class Roster:
             life.rebase()
 
     def mute_for(self, now: float) -> float:
-        """Seconds since the last heartbeat of all, when even that worker should have beaten
-        MUTE times since; else 0."""
+        """Seconds since the last heartbeat of all, once MUTE of its worker are missing; else 0."""
         last = max(self._names.values(), key=lambda life: life.beat_at or 0.0, default=None)
-        if last is None or last.beat_at is None or last.farewelled:
+        if last is None or not last.beat_at or last.farewelled:
             return 0.0
         silent = now - max(last.beat_at, self._listening_since)
         return silent if silent > MUTE * last.freq + BATCHING else 0.0

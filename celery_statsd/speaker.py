@@ -29,6 +29,9 @@ from celery_statsd.source.base import Joined, Mark, Said, Source, Turn
 from celery_statsd.understudy import Understudy
 from celery_statsd.vitals import Vitals
 
+SKEW = 60.0
+"""Seconds by which the clocks of the agents of a chorus may differ."""
+
 
 class Speaker:
     """Says what `chronicle` has added up to the outlets of some sinks.
@@ -57,12 +60,14 @@ class Speaker:
         self._log = log
         self._aside = escape(host)
         self._served_since: float | None = None
+        self._has_rivals = False
         self._retired: list[Outlet] = []
         self._understudy = Understudy()
         self._mine: dict[int, str] = {}
         self._begun = False
         self._beats_uncut = 0
         self._missed = False
+        self._stamp = 0.0
 
     def begin(self, lacking: Iterable[Flush]) -> None:
         """Start the outlets, with what an earlier process left unsaid."""
@@ -87,16 +92,27 @@ class Speaker:
                 outlet.start()
         self._chronicle.follow(outlet.sink.address.text for outlet in self.outlets)
 
+    def finish(self) -> list[Outlet]:
+        """Nothing more will be said; the outlets that have still to send."""
+        for outlet in self.outlets:
+            outlet.finish()
+        return self._all()
+
     def serve(self, served: bool, now: float) -> None:
-        """Take note whether the broker serves us, as of `now` (epoch seconds)."""
+        """Take note whether the broker serves us, as of `now` (epoch seconds); before what it has
+        served is taken in."""
         if not served:
             self._served_since = None
         elif self._served_since is None:
             self._served_since = now
+            self._has_rivals = self._has_rivals or self._source.stood_by
+            if self._has_rivals:  # another one was served meanwhile
+                self._chronicle.rebase()
 
     def beat(self, stamp: float) -> None:
         """A flush for `stamp` is due."""
-        if self._source.chorus:
+        # Another one's clock may be ahead: of two values of one series and beat one is kept.
+        if self._source.chorus and not 0.0 <= self._stamp - stamp < SKEW:
             self._source.mark(stamp)
         with self._lock:
             if not self._source.chorus:
@@ -111,10 +127,10 @@ class Speaker:
         match turn:
             case Mark():
                 self._cut(turn, now)
-            case Said(cut):
-                self._chronicle.waive(self._understudy.heard(cut))
-            case Joined(cut, mine):
-                self._join(cut, mine, now)
+            case Said():
+                self._hear(turn)
+            case Joined():
+                self._join(turn, now)
 
     def farewell(self, now: float, stamp: float) -> None:
         """Say all that is left, for the beat `stamp`. What a chorus has not cut yet is left to
@@ -147,6 +163,7 @@ class Speaker:
 
     def _cut(self, mark: Mark, now: float) -> None:
         began = time.perf_counter()
+        self._stamp = mark.stamp
         self._vitals.note(self._all())
         if self.leaving:
             self._settle(now)
@@ -159,17 +176,26 @@ class Speaker:
             self._chronicle.rebase()
         self._missed = False
         if mark.mine:
-            for kept in self._understudy.take():
-                self._say(kept)
-            self._mine[flush.number] = flush.cut
-            self._say(flush)
+            self._chronicle.given_up += self._understudy.gone
+            for one in (*self._understudy.take(), flush):
+                self._mine[one.number] = one.cut
+                self._say(one)
         else:
             self._put(0, flush.batch.part(own=True))
             self._keep(flush._replace(batch=flush.batch.part(own=False)))
 
-    def _join(self, cut: str, mine: bool, now: float) -> None:
+    def _hear(self, said: Said) -> None:
+        """Another agent has delivered what we keep."""
+        others = [sink for sink in self._chronicle.sinks if sink not in said.lacking]
+        self._chronicle.waive_for(others, self._understudy.number_of(said.cut))
+        self._understudy.drop(self._chronicle.delivered_to_all)
+
+    def _join(self, joined: Joined, now: float) -> None:
         self._missed = True
-        if not cut or cut == self._chronicle.cut or mine:
+        if joined.said:
+            self._hear(joined.said)
+        cut = joined.cut
+        if not cut or cut == self._chronicle.cut or joined.mine:
             return
         # Others have cut meanwhile, and say what we have added up, too.
         self._put(0, self._chronicle.flush(now, cut=cut).batch.part(own=True))
@@ -211,14 +237,14 @@ class Speaker:
     def _note_delivered(self, sink: str, number: int) -> None:
         """Called by the outlets: write down at once what must not be sent twice."""
         with self._lock:
-            self._chronicle.delivered(sink, number)
-            self._chronicle.commit()
-            done = self._chronicle.delivered_to_all
-            said = [of for of in self._mine if of <= done]
-            if said:
-                self._source.say(self._mine[max(said)])
-            for of in said:
-                del self._mine[of]
+            chronicle = self._chronicle
+            chronicle.delivered(sink, number)
+            chronicle.commit()
+            if number in self._mine:
+                lacking = [one for one in chronicle.sinks if chronicle.lacks(one, number)]
+                self._source.say(self._mine[number], lacking)
+            done = chronicle.delivered_to_all
+            self._mine = {of: cut for of, cut in self._mine.items() if of > done}
 
     def _all(self) -> list[Outlet]:
         """The outlets in use, and those that still send what they have."""

@@ -14,9 +14,11 @@ MOST = 60
 
 
 class Understudy:
-    """What one agent keeps."""
+    """What one agent keeps. `gone` counts the flushes it had no room for since something was last
+    said: had it to speak, they would be missing."""
 
     def __init__(self) -> None:
+        self.gone = 0
         self._kept: deque[Flush] = deque()
 
     def __len__(self) -> int:
@@ -26,18 +28,24 @@ class Understudy:
     def keep(self, flush: Flush) -> int:
         """Keep `flush`; the number of the flush that had to go for it, 0 for none."""
         self._kept.append(flush)
-        return self._kept.popleft().number if len(self._kept) > MOST else 0
-
-    def heard(self, cut: str) -> int:
-        """All up to that mark was said; the number of the last one so dropped, 0 for none."""
-        if all(flush.cut != cut for flush in self._kept):
+        if len(self._kept) <= MOST:
             return 0
-        while (flush := self._kept.popleft()).cut != cut:
-            pass
-        return flush.number
+        self.gone += 1
+        return self._kept.popleft().number
+
+    def number_of(self, cut: str) -> int:
+        """The number of the flush that ended at that mark; 0 when it is not kept."""
+        return next((flush.number for flush in self._kept if flush.cut == cut), 0)
+
+    def drop(self, number: int) -> None:
+        """All up to that number was said."""
+        while self._kept and self._kept[0].number <= number:
+            self._kept.popleft()
+            self.gone = 0
 
     def take(self) -> list[Flush]:
         """All of it, oldest first: it is to be said by somebody else, or by nobody."""
         kept = list(self._kept)
         self._kept.clear()
+        self.gone = 0
         return kept

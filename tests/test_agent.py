@@ -31,6 +31,7 @@ from celery_statsd.sinks.base import Sink
 from celery_statsd.sinks.memory import MemorySink
 from celery_statsd.source.base import Message, Source
 from celery_statsd.vitals import resident_bytes
+from tests.bodies import NOON, Process, body
 from tests.servers.agent import Agent as AgentProcess
 from tests.servers.process import Child, free_port, wait_until
 from tests.servers.redis import Redis
@@ -687,7 +688,7 @@ def test_settings_reach_every_part(tmp_path: Path) -> None:
     agent = Agent.of(settings, Log(stream=logged))
     thread = threading.Thread(target=agent.run)
     thread.start()
-    sinks = agent._sinks
+    sinks = [outlet.sink for outlet in agent._speaker.outlets]
     wait_until(lambda: all(sink.batches for sink in sinks), 5, "both have a flush")
     agent.stop()
     thread.join(10)
@@ -696,3 +697,50 @@ def test_settings_reach_every_part(tmp_path: Path) -> None:
     assert "p.a.agent.here.ticks.self" in paths
     assert "p.a.broker.memory.reconnects.here" in paths
     assert 'agent_started broker=memory:// sinks="memory:// memory://"' in logged.getvalue()
+
+
+class Doubted(Stream):
+    """A stream that notes when it is doubted."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self.reasons: list[str] = []
+
+    def doubt(self, reason: str) -> None:
+        """Take note."""
+        self.reasons.append(reason)
+
+
+def test_a_silence_is_doubted_ever_more_rarely() -> None:
+    """Every ten minutes in the end; as soon as a heart beats again the patience begins anew."""
+    log = Log(stream=io.StringIO())
+    source, pipeline = Doubted(log), Pipeline()
+    source.read(0)
+    agent = Agent(source, lambda: pipeline, [], log)
+    worker, times = Process(), []
+
+    def pass_time(begin: float, end: float) -> None:
+        for second in range(int(begin), int(end)):
+            before = len(source.reasons)
+            agent._doubt_the_silence(NOON + second)
+            times.extend([second] * (len(source.reasons) - before))
+
+    pipeline.feed(body(worker.beat(NOON, 0)), NOON)
+    pass_time(0, 3000)
+    assert [8, 18, 38, 78, 158, 318, 638, 1238, 1838, 2438] == times
+    assert "no heartbeat of any worker for 8 s" == source.reasons[0]
+    times.clear()
+    pipeline.feed(body(worker.beat(NOON + 3000, 0)), NOON + 3000)
+    pass_time(3000, 3030)
+    assert [3008, 3018] == times
+
+
+def test_a_broker_that_is_away_is_not_doubted() -> None:
+    """There is nothing to leave."""
+    log = Log(stream=io.StringIO())
+    source, pipeline = Doubted(log), Pipeline()
+    agent = Agent(source, lambda: pipeline, [], log)
+    pipeline.feed(body(Process().beat(NOON, 0)), NOON)
+    agent._doubt_the_silence(NOON + 100)
+
+    assert [] == source.reasons

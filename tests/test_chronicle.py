@@ -252,3 +252,74 @@ def test_much_that_comes_together_is_written_in_parts(tmp_path: Path) -> None:
 
     assert [2, 2, 2, 1] == fed
     assert {"no_event": 7} == successor.pipeline.ledger.bad
+
+
+def test_what_another_agent_says_no_sink_needs(tmp_path: Path) -> None:
+    """Waived for one sink or for all, it survives a crash; what is known already stays."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    for _ in range(3):
+        chronicle.flush(2000.0)
+    chronicle.waive(1)
+    chronicle.waive_for([SINKS[0]], 3)
+    chronicle.delivered(SINKS[0], 2)
+    chronicle.waive(0)
+    chronicle.commit()
+    killed(chronicle)
+    _, lacking, _ = opened(tmp_path / "j")
+
+    assert {SINKS[0]: [], SINKS[1]: [2, 3]} == {
+        sink: [flush.number for flush in flushes] for sink, flushes in lacking.items()
+    }
+
+
+def test_the_last_mark_and_the_identity_stay(tmp_path: Path) -> None:
+    """Over crashes and clean stops, for all processes that use one journal."""
+    identities = set()
+    for cut in ("c1", "", "c2"):
+        chronicle, _, _ = opened(tmp_path / "j")
+        identities.add(chronicle.identity)
+        chronicle.flush(2000.0, cut=cut)
+        chronicle.waive(chronicle.number)
+        chronicle.close(2000.0)
+    chronicle, _, _ = opened(tmp_path / "j")
+
+    assert "c2" == chronicle.cut
+    assert {chronicle.identity} == identities
+    other, _, _ = opened(tmp_path / "k")
+    assert other.identity != chronicle.identity
+
+
+def test_other_sinks_are_followed_from_the_next_flush_on(tmp_path: Path) -> None:
+    """What was before is not theirs; after a crash too."""
+    chronicle, _, _ = opened(tmp_path / "j")
+    chronicle.flush(2000.0)
+    chronicle.follow([SINKS[0], "statsd://new"])
+    assert [SINKS[0], "statsd://new"] == list(chronicle.sinks)
+    assert (True, False) == (chronicle.lacks(SINKS[0], 1), chronicle.lacks("statsd://new", 1))
+    chronicle.delivered(SINKS[1], 1)
+    assert 0 == chronicle.delivered_to_all
+    chronicle.flush(2001.0)
+    assert chronicle.lacks("statsd://new", 2)
+
+
+def test_a_rebase_and_the_vitals_are_made_again(tmp_path: Path) -> None:
+    """The successor comes to the same sums."""
+    stream = messages("redis-gap-57")
+    half = len(stream) // 2
+    chronicle, _, _ = opened(tmp_path / "j")
+    for at, message in enumerate(stream):
+        chronicle.feed([message.body], message.at)
+        if at == half:
+            chronicle.rebase()
+            chronicle.flush_own(message.at)
+    chronicle.commit()
+    killed(chronicle)
+    successor, _, _ = opened(tmp_path / "j")
+
+    assert chronicle.pipeline.dump() == successor.pipeline.dump()
+
+
+def test_nothing_lasts_without_a_journal(tmp_path: Path) -> None:
+    """With one it does."""
+    assert opened(tmp_path / "j")[0].lasting
+    assert not Chronicle(Pipeline, SINKS, Log(stream=io.StringIO())).lasting

@@ -32,6 +32,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "log_level": st.sampled_from(["debug", "error"]),
     "log_format": st.sampled_from(["text", "json"]),
     "event_queue_type": st.sampled_from(["quorum", "classic", "transient"]),
+    "scope": st.sampled_from(["cluster", "host"]),
+    **dict.fromkeys(("partitions", "partition"), st.integers(1, 1000)),
     **dict.fromkeys(("prefix", "app", "group", "host", "state_dir", "tls_server_name"), WORDS),
     **dict.fromkeys(("event_exchange", "event_queue_prefix"), WORDS),
     **{

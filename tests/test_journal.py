@@ -15,20 +15,25 @@ from celery_statsd.journal import (
     Deaf,
     Fed,
     Flushed,
+    FlushedOwn,
     Journal,
+    Rebased,
     Refused,
     Sent,
     Snapshot,
     Ticked,
 )
 
-SNAPSHOT = Snapshot(1.0, 3, {"statsd://a": 2}, {"lives": [], "x": 1.5})
+SNAPSHOT = Snapshot(1.0, 3, {"statsd://a": 2}, {"lives": [], "x": 1.5}, "agent:16")
 RECORDS = [
     Fed(2.0, [b"{}", b"\xff\x00"]),
     Ticked(3.0),
     Deaf(3.5),
     Refused("content_type"),
     Flushed(4.0, 4, True, 5.0),
+    Flushed(4.5, 5, False, 5.0, "agent:17"),
+    FlushedOwn(4.6),
+    Rebased(),
     Sent("statsd://a", 4),
 ]
 

@@ -226,3 +226,19 @@ def test_lines_of_threads_do_not_mix() -> None:
     for thread in threads:
         thread.join()
     assert [f"info x a={'y' * 50}"] * 1200 == stream.getvalue().splitlines()
+
+
+def test_a_log_can_be_turned_while_it_is_written() -> None:
+    """To another level and another form, from one line to the next."""
+    stream = io.StringIO()
+    log = Log("warning", "text", stream)
+    log.info("unheard")
+    log.turn_to("debug", "json")
+    log.debug("heard", n=1)
+    log.turn_to("error", "text")
+    log.warning("unheard")
+    log.error("heard", n=2)
+    first, second = stream.getvalue().splitlines()
+
+    assert ("heard", 1) == (json.loads(first)["event"], json.loads(first)["n"])
+    assert "error heard n=2" == second

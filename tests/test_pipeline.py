@@ -12,6 +12,7 @@ from celery_statsd.metric import Batch, Kind
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.roster import FORGOTTEN_AFTER
 from celery_statsd.rules import FAMILIES
+from celery_statsd.scope import Scope
 from celery_statsd.scribe import KINDS
 from tests.bodies import (
     ENDS,
@@ -420,3 +421,76 @@ def test_hostile_bodies_are_counted_and_nothing_else(raws):
         assert_balanced(pipeline)
     for seconds in (20, 400, 5000):
         assert_sound(flushed(pipeline, sums, NOON + seconds))
+
+
+def parts(number: int) -> list[Pipeline]:
+    """One pipeline for each part of a cluster."""
+    scopes = [Scope(f"p{k}", partition=k, partitions=number) for k in range(1, number + 1)]
+    return [Pipeline(scope=scope, host=scope.reporter) for scope in scopes]
+
+
+@patiently
+@given(streams(tuple(ENDS), beats=True), st.integers(2, 4))
+def test_the_parts_of_a_cluster_come_to_its_sums(stream: Stream, number: int) -> None:
+    """Each worker's events go to one part, all publications to all: together they count what one
+    pipeline does that hears everything, each publication once."""
+    whole, shared = Pipeline(), parts(number)
+    sums, parted = Sums(), Sums()
+    for event in stream.events:
+        sender = event["hostname"]
+        whole.feed(body(event), NOON)
+        sent = event["type"] == "task-sent"
+        part = sum(sender.encode()) % number
+        for pipeline in shared if sent else shared[part : part + 1]:
+            pipeline.feed(body(event), NOON)
+    flushed(whole, sums, NOON + 1.5)
+    for pipeline in shared:
+        batch = flushed(pipeline, parted, NOON + 1.5)
+        assert [] == [s.path for s, _ in batch.gauges if s.metric == "queued"]
+    stages = ("sent", "received", "started", "succeeded", "failed", "retried", "revoked")
+
+    assert {s: sums.counters["cluster", "all", s] for s in stages} == {
+        s: parted.counters["cluster", "all", s] for s in stages
+    }
+
+
+def test_a_publication_of_another_part_is_in_the_ledger() -> None:
+    """Dropped, by a name of its own: each part's ledger adds up."""
+    shared = parts(3)
+    for pipeline in shared:
+        pipeline.feed(body(client().sent("t1", NOON)), NOON)
+
+    assert [0, 0, 1] == sorted(pipeline.ledger.counted for pipeline in shared)
+    assert 2 == sum(pipeline.ledger.dropped["shared"] for pipeline in shared)
+    assert all(pipeline.ledger.balanced() for pipeline in shared)
+
+
+def test_a_part_says_nothing_of_what_waits() -> None:
+    """It would call expired or unseen what another part received."""
+    pipeline = Pipeline(scope=Scope("web1", frozenset({"app1"})))
+    pipeline.feed(body(client().sent("t1", NOON, expires=iso(NOON + 5))), NOON)
+    pipeline.tick(NOON + 1000)
+    batch = pipeline.flush(NOON + 1001)
+    said = {series.metric: total for series, total in batch.counters if series.family == "cluster"}
+
+    assert (1, 0, 0) == (said["sent"], said["expired"], said["unseen"])
+    assert "queued" not in {series.metric for series, _ in batch.gauges}
+    assert {"web1"} == {
+        series.path.rpartition(".")[2] for series, _ in batch.counters if series.family == "cluster"
+    }
+
+
+def test_its_own_numbers_can_be_told_alone() -> None:
+    """All else goes on adding up, and is told at the next flush."""
+    pipeline, worker = Pipeline(host="me"), Process()
+    pipeline.feed(body(worker.received("t1", NOON)), NOON)
+    own = pipeline.flush_own(NOON + 1)
+    pipeline.feed(body(worker.received("t2", NOON)), NOON)
+    batch = pipeline.flush(NOON + 2)
+
+    assert {"agent"} == {series.family for series, _ in own.counters}
+    told = [{s.metric: n for s, n in one.counters if s.family == "agent"} for one in (own, batch)]
+    assert [1, 1] == [one["events"] for one in told]
+    assert [1, 1] == [one["ticks"] for one in told]
+    received = [n for s, n in batch.counters if (s.family, s.metric) == ("cluster", "received")]
+    assert [2] == received

@@ -7,6 +7,7 @@ from celery_statsd.roster import (
     FREQ,
     KEPT_AFTER,
     LONGEST_SILENCE,
+    MUTE,
     Life,
     Roster,
     State,
@@ -368,3 +369,53 @@ def test_a_new_life_begins_a_new_count() -> None:
     watch.tell(second.started("a", NOON + 2), second.beat(NOON + 3, 3))
     watch.wait(5)
     assert 2 == watch.roster.lost
+
+
+def test_what_others_heard_is_no_loss() -> None:
+    """After a rebase the next heartbeat is where the counting begins; later losses are losses."""
+    watch, worker = Watch(), Process()
+    watch.tell(worker.beat(NOON, 10), worker.beat(NOON + 2, 10))
+    watch.roster.rebase()
+    watch.tell(worker.beat(NOON + 4, 15), worker.beat(NOON + 6, 15))
+    assert 0 == watch.roster.lost
+    watch.tell(worker.started("t", NOON + 7), worker.beat(NOON + 8, 18), worker.beat(NOON + 10, 18))
+    assert 2 == watch.roster.lost
+
+
+def test_a_loss_that_was_told_before_a_rebase_is_not_told_again() -> None:
+    """Nor is it forgotten."""
+    watch, worker = Watch(), Process()
+    watch.tell(worker.beat(NOON, 10), worker.beat(NOON + 2, 13), worker.beat(NOON + 4, 13))
+    watch.roster.rebase()
+    watch.tell(worker.beat(NOON + 6, 20), worker.beat(NOON + 8, 20), worker.beat(NOON + 10, 21))
+    watch.wait(3.0)
+    assert 3 + 1 == watch.roster.lost
+
+
+def test_when_nobody_beats_it_may_be_us() -> None:
+    """Seconds since the last heartbeat of all, once MUTE of them are missing; else 0."""
+    watch = Watch()
+    assert (0.0, 0.0) == (watch.roster.mute_for(NOON), watch.roster.last_beat)
+    watch.tell(Process("w1@a").beat(NOON, 0), Process("w2@b").beat(NOON + 1, 0))
+    patience = MUTE * FREQ + BATCHING
+    assert NOON + 1 == watch.roster.last_beat
+    assert 0.0 == watch.roster.mute_for(NOON + 1 + patience)
+    assert patience + 1 == watch.roster.mute_for(NOON + 2 + patience)
+
+
+def test_a_silence_of_ours_is_not_theirs() -> None:
+    """What we could not hear does not count."""
+    watch = Watch()
+    watch.tell(Process().beat(NOON, 0))
+    watch.roster.deaf(NOON + 100)
+    assert 0.0 == watch.roster.mute_for(NOON + 101)
+    assert 50.0 == watch.roster.mute_for(NOON + 150)
+
+
+def test_who_said_goodbye_is_not_missed() -> None:
+    """The last worker left; nobody has to beat. One that never beats is not missed either."""
+    watch, worker = Watch(), Process()
+    watch.tell(worker.received("t", NOON))
+    assert 0.0 == watch.roster.mute_for(NOON + 100)
+    watch.tell(worker.beat(NOON, 0), worker.offline(NOON + 1, 0))
+    assert 0.0 == watch.roster.mute_for(NOON + 100)

@@ -17,22 +17,14 @@ class Timed(Protocol):
     """What a timer may ask of an attempt. All times but `sent` are the worker's clock; `apart` is
     what that stands off the sender's, in seconds."""
 
-    @property
-    def sent(self) -> float | None: ...
-    @property
-    def planned(self) -> float | None: ...
-    @property
-    def eta(self) -> float | None: ...
-    @property
-    def received(self) -> float | None: ...
-    @property
-    def started(self) -> float | None: ...
-    @property
-    def ended(self) -> float | None: ...
-    @property
-    def runtime(self) -> float | None: ...
-    @property
-    def apart(self) -> float: ...
+    sent: float | None
+    planned: float | None
+    eta: float | None
+    received: float | None
+    started: float | None
+    ended: float | None
+    runtime: float | None
+    apart: float
 
 
 def _counter(moment: Moment, text: str, families: tuple[str, ...] = ALL) -> Rule:

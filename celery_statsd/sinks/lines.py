@@ -3,7 +3,7 @@
 The protocol: https://github.com/statsd/statsd/blob/master/docs/metric_types.md
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import floor, inf, isfinite, log10
 
@@ -36,9 +36,23 @@ def units(batch: Batch) -> Iterator[tuple[str, str]]:
     for series, value in batch.gauges:
         yield series.path, _gauge(series.path, number(value))
     for series, timing in batch.timers:
+        path = series.path
         tail = "|ms" if len(timing.values) >= timing.count else f"|ms|@{rate(timing)}"
         for kept in timing.values:
-            yield series.path, number(kept, 3) + tail
+            yield path, f"{kept:.3f}".rstrip("0").rstrip(".") + tail
+
+
+def packed(units: Sequence[str], most: int) -> Iterator[str]:
+    """`units`, joined by newlines into as few texts as can be, none over `most` characters but one
+    that holds a single unit."""
+    start, length = 0, -1
+    for place, unit in enumerate(units):
+        length += len(unit) + 1
+        if length > most and place > start:
+            yield "\n".join(units[start:place])
+            start, length = place, len(unit)
+    if units:
+        yield "\n".join(units[start:])
 
 
 def lines(batch: Batch) -> int:

@@ -112,11 +112,8 @@ class StatsdSink(Sink):
 
 
 def _write(client: Any, batch: Batch) -> None:
-    """Hand every line to pystatsd's pipeline, at rate 1: it would throw dice over other rates."""
-    pipeline = client.pipeline()
-    for path, value in units(batch):
-        pipeline._send_stat(path, value, 1)
-    pipeline.send()
+    """Send every line."""
+    client.send_all([f"{path}:{value}" for path, value in units(batch)])
 
 
 class StreamSink(StatsdSink):

@@ -1,18 +1,19 @@
 """pystatsd's clients, made to tell what they do: the only door of the `statsd` package.
 
-pystatsd fills datagrams, joins lines and connects. What it lacks stands here: errors rise instead
-of being swallowed, lines and bytes that arrived are counted, a slow peer is told from one that
-is gone.
+pystatsd connects and sends. What it lacks stands here: errors rise instead of being swallowed,
+lines and bytes that arrived are counted, a slow peer is told from one that is gone.
 """
 
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from statsd import StatsClient, TCPStatsClient, UnixSocketStatsClient
 
 from celery_statsd.sinks import places, stream
 from celery_statsd.sinks.base import Tally
+from celery_statsd.sinks.lines import packed
 from celery_statsd.sinks.pace import Pace
 from celery_statsd.sinks.receiver import Receiver
 
@@ -28,8 +29,6 @@ class DatagramClient(StatsClient):  # type: ignore[misc]
         # Not pystatsd's own: it would resolve a name, and open a socket that hears nothing.
         self._sock = sock
         self._prefix = None
-        # pystatsd keeps a datagram smaller than `maxudpsize`: with one more, `mtu` can be filled.
-        self._maxudpsize = mtu + 1
         self._mtu = mtu
         self._timeout = timeout
         self._tally = tally
@@ -40,6 +39,12 @@ class DatagramClient(StatsClient):  # type: ignore[misc]
         """A flush begins."""
         self._deadline = time.monotonic() + self._timeout
         self.taken = 0
+
+    def send_all(self, units: Sequence[str]) -> None:
+        """Send lines, as many in a datagram as it can hold. Not by pystatsd's pipeline: it takes
+        three calls for a line. Raises OSError."""
+        for data in packed(units, self._mtu):
+            self._send(data)
 
     def raise_late(self) -> None:
         """Raise the OSError that arrived after the last datagram had been sent, if any."""
@@ -107,6 +112,11 @@ class _Stream:
     def begin(self) -> None:
         """A flush begins."""
         self.taken = 0
+
+    def send_all(self, units: Sequence[str]) -> None:
+        """Send lines, as one whole. Raises Slow, or Cut."""
+        if units:
+            self._send("\n".join(units))
 
     def resume(self) -> None:
         """Go on with what is in hand. Raises Slow again, or Cut."""

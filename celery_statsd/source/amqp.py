@@ -28,6 +28,7 @@ from kombu.utils.url import parse_url
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
 from celery_statsd.source.base import Broker, Message, Source, Tls, place_of, scrubbed
+from celery_statsd.source.deliveries import Walker, facts_of
 from celery_statsd.source.frames import lenient
 from celery_statsd.source.partition import PartitionQueue
 from celery_statsd.source.queue import CONSUMER, CONSUMPTIONS, PREFETCH
@@ -41,8 +42,13 @@ ANSWER_WITHIN = 5.0
 LOOK_EVERY = 5.0
 """Seconds between two looks at our own queue: how much waits in it, and whether it knows us."""
 
+PORTION = 256 * 1024
+"""Bytes of one read of the socket."""
+
+HEAVY = 8 * 1024 * 1024
+"""Bytes of one read, and of all that waits to be acknowledged, past which no more is taken in."""
+
 _TICK = 1.0  # seconds: the longest wait between two looks at the heartbeats
-_LOOK_WITHIN = 0.5  # seconds of silence after which a look is given up; no sign of anything
 _OURS = ("host", "userid", "password", "virtual_host", "ssl", "heartbeat", "connect_timeout")
 
 # What py-amqp raises when the connection or the channel is gone; the others when a frame makes no
@@ -81,12 +87,12 @@ class AmqpSource(Source):
         self._channel: Any = None
         self._socket: Any = None
         self._poll = select.poll()
-        self._taken: list[Message] = []
-        self._taken_tag = self._read_tag = self._acked_tag = 0
+        self._walker = Walker(0, _ignored)
+        self._read_tag = self._acked_tag = self._read_bytes = 0
         self._end: BrokerLost | None = None
         parted = broker.partitions > 1
         self._queue = (PartitionQueue if parted else CONSUMPTIONS[broker.queue_type])(broker, log)
-        self._look_at = 0.0
+        self._look_at = self._awake_at = 0.0
         self._waiting: int | None = None
         self._unknown = 0
 
@@ -96,7 +102,8 @@ class AmqpSource(Source):
 
     @property
     def needs_ack(self) -> bool:
-        return 2 * (self._read_tag - self._acked_tag) >= PREFETCH
+        many = 2 * (self._read_tag - self._acked_tag) >= PREFETCH
+        return many or self._read_bytes >= HEAVY
 
     @property
     def backlog(self) -> int | None:
@@ -119,18 +126,21 @@ class AmqpSource(Source):
                 raise self._end
             with self._told():
                 self._channel.basic_ack(self._read_tag, multiple=True)
-            self._acked_tag = self._read_tag
+            self._acked_tag, self._read_bytes = self._read_tag, 0
         except BrokerLost as error:
             self._lost(error)
 
     def _open(self) -> None:
         self._url = next(self._urls)
-        self._taken, self._end = [], None
-        self._taken_tag = self._read_tag = self._acked_tag = 0
+        self._walker, self._end = Walker(0, _ignored), None
+        self._read_tag = self._acked_tag = self._read_bytes = 0
         self._look_at, self._unknown = 0.0, 0
         with self._told():
             self._connect()
             self._channel = self._queue.consume(self._link, self._take)
+            self._walker.turn_to(self._channel.channel_id, self._link.on_inbound_frame)
+            self._channel._callbacks[spec.Queue.DeclareOk] = self._note_queue
+        self._awake_at = time.monotonic()
 
     def _connect(self) -> None:
         parts = parse_url(self._url)
@@ -160,20 +170,20 @@ class AmqpSource(Source):
         self._poll.register(self._socket, select.POLLIN)
 
     def _take(self, delivery: Any) -> None:
-        self._taken_tag = delivery.delivery_info["delivery_tag"]
-        self._taken.append(_message(delivery))
+        """A delivery that py-amqp has read."""
+        self._walker.add(_message(delivery), delivery.delivery_info["delivery_tag"])
 
     def _read(self, timeout: float) -> Sequence[Message]:
         try:
             with self._told():
                 self._listen(timeout)
         except BrokerLost as error:
-            if not self._taken:
+            if not self._walker.messages:
                 raise
             self._end = error  # raised by the next read: what arrived before the end comes first
-        messages, self._taken = self._taken, []
-        self._read_tag = self._taken_tag
-        return messages or ()
+        self._read_tag = self._walker.tag
+        self._read_bytes += self._walker.size
+        return self._walker.taken() or ()
 
     def _listen(self, timeout: float) -> None:
         if self._end:
@@ -184,35 +194,69 @@ class AmqpSource(Source):
             # After the draining: what was waiting in the socket is a sign of life too.
             self._link.heartbeat_tick()
             self._look()
-            if self._taken or time.monotonic() >= deadline:
+            if self._walker.messages or time.monotonic() >= deadline:
                 return
 
     def _drain(self, wait: float) -> None:
         """Take in all frames at hand, waiting up to `wait` seconds for the first."""
-        if not self._readable(wait):
+        readable = self._readable(wait)
+        self._note_awake()
+        if not readable:
             return
         with suppress(TimeoutError):  # half a frame: py-amqp keeps it, the heartbeats judge
-            while len(self._taken) < PREFETCH:
-                self._link.blocking_read()
+            while len(self._walker.messages) < PREFETCH and self._walker.size < HEAVY:
+                self._read_frames()
+                self._note_awake()
                 if not self._readable(0):
                     return
 
+    def _read_frames(self) -> None:
+        """Take what is in the socket, up to PORTION."""
+        if not self._broker.large_reads:
+            self._link.blocking_read()
+            return
+        transport = self._link.transport
+        came = self._socket.recv(PORTION)
+        if not came:
+            raise OSError("the broker has hung up")
+        self._link.bytes_recv += 1  # a sign of life for py-amqp's heartbeats
+        data = transport._read_buffer + came
+        done = 0
+        try:
+            done = self._walker.walk(data)
+        finally:
+            transport._read_buffer = data[done:]
+
+    def _note_awake(self) -> None:
+        """Raise BrokerLost after a sleep (SIGSTOP, no processor time) that cost us the queue.
+
+        What waits in our socket then has been given to the next of the group, too.
+        """
+        now = time.monotonic()
+        asleep, self._awake_at = now - self._awake_at, now
+        if asleep > HEARTBEAT and self._broker.queue_type != "transient":
+            self._walker.taken()
+            raise BrokerLost(f"we slept for {asleep:.0f} s, longer than a heartbeat")
+
     def _look(self) -> None:
-        """See what waits in our queue. Nothing is published, nor waited for for long."""
+        """Ask what waits in our queue: the answer comes in the stream, behind what is under way.
+
+        To wait for it would be to take in, at once, all that lies before it.
+        """
         now = time.monotonic()
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        channel = self._channel
-        channel.send_method(*_passive_declaration(self._queue.name))
-        with suppress(TimeoutError):  # the heartbeats judge; a late answer is of no harm
-            found = channel.wait(spec.Queue.DeclareOk, timeout=_LOOK_WITHIN, returns_tuple=True)
-            _, self._waiting, consumers = found
-            # A quorum queue that went down forgets its consumers without telling them. While it
-            # chooses a leader it may look so for a moment.
-            self._unknown = 0 if consumers else self._unknown + 1
-            if self._unknown > 1:
-                raise BrokerLost("the event queue does not know us any more")
+        self._channel.send_method(*_passive_declaration(self._queue.name))
+
+    def _note_queue(self, _name: str, waiting: int, consumers: int) -> None:
+        """Take the answer to a look."""
+        self._waiting = waiting
+        # A quorum queue that went down forgets its consumers without telling them. While it
+        # chooses a leader it may look so for a moment.
+        self._unknown = 0 if consumers else self._unknown + 1
+        if self._unknown > 1:
+            raise BrokerLost("the event queue does not know us any more")
 
     def _readable(self, wait: float) -> bool:
         # TLS may hold decrypted bytes of which the kernel knows nothing any more.
@@ -268,15 +312,12 @@ def _tls(tls: Tls, host: str) -> dict[str, Any] | bool:
 
 
 def _message(delivery: Any) -> Message:
-    properties = delivery.properties
-    headers = properties.get("application_headers") or {}
-    return Message(
-        delivery.body or b"",  # py-amqp leaves an empty body as str
-        properties.get("content_type", ""),
-        properties.get("content_encoding", ""),
-        hostname if isinstance(hostname := headers.get("hostname"), str) else "",
-        delivery.delivery_info["routing_key"],
-    )
+    body = delivery.body or b""  # py-amqp leaves an empty body as str
+    return Message(body, *facts_of(delivery.properties), delivery.delivery_info["routing_key"])
+
+
+def _ignored(_frame: Any) -> None:
+    """There is no connection yet."""
 
 
 def _sentence(error: Exception, url: str) -> str:

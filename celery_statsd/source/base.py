@@ -15,7 +15,7 @@ Laws, each paid for by a failure seen in the usual receivers:
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -58,6 +58,7 @@ class Broker:
     On RabbitMQ the sources of one `group` share one queue, so that each event reaches one of them;
     `queue_type` is quorum, classic, or transient: then each source hears all, while it listens.
     With `partitions` each hears that part of the workers whose number, from 1, is `partition`.
+    Without `large_reads` each frame is read by py-amqp itself.
     On Redis every source hears everything; those of a `chorus` agree on who speaks (see `Mark`).
     """
 
@@ -71,6 +72,7 @@ class Broker:
     partition: int = 1
     partitions: int = 1
     chorus: bool = False
+    large_reads: bool = True
 
     def __post_init__(self) -> None:
         if any(url.startswith(TLS_SCHEMES) for url in self.urls):
@@ -100,17 +102,20 @@ class Mark(NamedTuple):
 
 
 class Said(NamedTuple):
-    """The speaker has delivered the flush that ended at the mark `cut`, and all before it."""
+    """The speaker has delivered the flush that ended at the mark `cut`, and all before it, to all
+    sinks but those that are `lacking` it."""
 
     cut: str
+    lacking: tuple[str, ...] = ()
 
 
 class Joined(NamedTuple):
-    """From here on the stream is heard; `cut` was the last mark before, "" when none is known.
-    `mine`: this agent had set it."""
+    """From here on the stream is heard; `cut` was the last mark before, "" when none is known, and
+    `said` the last word of what was said. `mine`: this agent had set the mark."""
 
     cut: str
     mine: bool
+    said: Said | None = None
 
 
 Turn = Mark | Said | Joined
@@ -206,15 +211,18 @@ class Source(ABC):
 
     @property
     def alone(self) -> bool:
-        """Whether nobody else of its chorus speaks, nor hears the stream to speak later."""
+        """Whether nobody else of its chorus has heard all that is not said yet."""
         return False
+
+    def retire(self) -> None:  # noqa: B027
+        """This agent is about to leave its chorus, who must not count on it any more."""
 
     def mark(self, stamp: float, last: bool = False) -> None:  # noqa: B027
         """Ask for a Mark, for a flush of that time. Only the speaker's wish is granted; the `last`
         one also to an agent that speaks by then because nobody else does."""
 
-    def say(self, cut: str) -> None:  # noqa: B027
-        """Let the chorus know that the flush of that mark is delivered."""
+    def say(self, cut: str, lacking: Iterable[str]) -> None:  # noqa: B027
+        """Let the chorus know that the flush of that mark is delivered to all sinks but those."""
 
     def doubt(self, reason: str) -> None:  # noqa: B027
         """Nothing is heard that should be: connect anew, if that may help."""

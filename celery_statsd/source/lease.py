@@ -5,20 +5,27 @@ on a channel of the chorus, and all agents find each mark at the same place amon
 is asked of Redis is asked in scripts, so that nobody sets a mark whose lease has run out: the fence
 is Redis itself.
 
-| key or channel                          | what                                                  |
-| --------------------------------------- | ----------------------------------------------------- |
-| `celery-statsd/<db>/<exchange>/<group>` | `["mark", cut, stamp]`, `["said", cut]`, `["joined"]` |
-| the same and `/lease`                   | the speaker's identity, for LEASE seconds             |
-| the same and `/cut`                     | the last mark                                         |
+| key or channel                          | what                                                |
+| --------------------------------------- | --------------------------------------------------- |
+| `celery-statsd/<db>/<exchange>/<group>` | `["mark", cut, stamp]`, `["said", cut, lacking]`    |
+| the same and `/lease`                   | the speaker's identity, for LEASE seconds           |
+| the same and `/cut`                     | the last mark                                       |
+| the same and `/said`                    | the last word of what was said                      |
+| the same and `/warm`                    | who has heard all that is not said yet, and until   |
+|                                         | when that holds (Redis's clock, ms): a sorted set   |
 
-An agent that joins others leaves the lease for LEASE seconds to those who have heard more. A
-Redis that refuses all this (its rights, a proxy) is told once; then the agent speaks as if alone.
+An agent that has not heard all that is not said yet leaves the lease to those who have, while there
+are any. A Redis that refuses all this (its rights, a proxy) is told once; then the agent speaks as
+if alone.
 """
 
 import queue
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -36,19 +43,30 @@ LEASE = 3.0
 RENEW_EVERY = 0.5
 """Seconds between two looks at the lease, to renew or to take it."""
 
+MARKS = 60
+"""Marks an agent remembers that has not heard all."""
+
 LEAVE_WITHIN = 1.0
 """Seconds a leaving agent waits for its last words to reach Redis."""
 
 _LOOK = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-return {redis.call('GET', KEYS[2]) or '', redis.call('PUBLISH', ARGV[2], ARGV[3])}
+redis.call('ZREM', KEYS[4], ARGV[1])
+return {redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or ''}
 """
 _TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now)
+redis.call('ZREM', KEYS[4], ARGV[1])
+local others = redis.call('ZCARD', KEYS[4])
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 2 end
-if not holder and ARGV[3] ~= 'free' then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+local takes = holder == ARGV[1] or (not holder and (ARGV[3] == 'warm' or others == 0))
+if takes then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+if ARGV[3] == 'warm' or (takes and ARGV[3] == 'cold') then
+  redis.call('ZADD', KEYS[4], now + ARGV[2], ARGV[1])
+end
+return {takes and 1 or 0, others}
 """
 _MARK = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -56,16 +74,16 @@ redis.call('SET', KEYS[2], ARGV[2])
 return redis.call('PUBLISH', ARGV[3], ARGV[4])
 """
 _SAY = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PUBLISH', ARGV[2], ARGV[3])
+redis.call('SET', KEYS[3], ARGV[2])
+return redis.call('PUBLISH', ARGV[1], ARGV[2])
 """
 _LEAVE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-return 0
+return redis.call('ZREM', KEYS[4], ARGV[1])
 """
 
 _GONE = (RedisError, OSError, ValueError)
-_NEVER = ("NOPERM", "can't run", "unknown command", "permission")
+_NEVER = ("permission", "executing the script", "unknown command", "non deterministic")
 # What a refusal says that will not change by itself.
 
 
@@ -76,14 +94,11 @@ class _Mark(msgspec.Struct, frozen=True, array_like=True, tag="mark"):
 
 class _Said(msgspec.Struct, frozen=True, array_like=True, tag="said"):
     cut: str
-
-
-class _Joined(msgspec.Struct, frozen=True, array_like=True, tag="joined"):
-    pass
+    lacking: tuple[str, ...] = ()
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Mark | _Said | _Joined).decode
+_decode = msgspec.json.Decoder(_Mark | _Said).decode
 
 
 class Lease:
@@ -96,7 +111,7 @@ class Lease:
         self.channel = name
         self.wire_channel = name.encode()
         self.refused = False
-        self._keys = (f"{name}/lease", f"{name}/cut")
+        self._keys = tuple(f"{name}/{key}" for key in ("lease", "cut", "said", "warm"))
         self._identity = identity
         self._connection = connection
         self._log = log
@@ -104,9 +119,9 @@ class Lease:
         self._wishes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._held_until = 0.0
-        self._may_take_at = 0.0
-        self._hearers = 0
-        self._led = False
+        self._knows = "cold"
+        self._marks: deque[str] = deque(maxlen=MARKS)
+        self._others = 0
 
     @property
     def held(self) -> bool:
@@ -115,44 +130,50 @@ class Lease:
 
     @property
     def alone(self) -> bool:
-        """Whether nobody else speaks, as far as it knows, nor has heard its last mark."""
-        return self._hearers < 2 if self.held else not self._led
+        """Whether nobody else has heard all that is not said, as far as this agent knows."""
+        return self._others == 0
 
     def open(self) -> Joined:
         """Join: what was the last mark? Raises what redis-py raises; a refusal sets `refused`."""
         try:
-            cut, hearers = self._ask(_LOOK, self._identity, self.channel, _encode(_Joined()))
+            cut, said = (part.decode() for part in self._ask(_LOOK, self._identity))
         except ResponseError as error:
             if not _is_final(error):
                 raise
             self.refuse(error)
             return Joined("", False)
-        self._hearers = hearers
-        self._may_take_at = time.monotonic() + (LEASE if hearers > 1 else 0.0)
         self._thread.start()
-        return Joined(cut.decode(), self._is_mine(cut.decode()))
+        return Joined(cut, self._is_mine(cut), _said_in(said))
 
     def mark(self, stamp: float, last: bool = False) -> None:
         """Set a mark for a flush of that time, if this agent holds the lease then; for the `last`
         one it tries to take it."""
         if last:
-            self._may_take_at = 0.0
             self._wishes.put(self._renew)
         self._wishes.put(partial(self._mark, stamp))
 
-    def say(self, cut: str) -> None:
-        """Let the others know that the flush of that mark is delivered."""
-        self._wishes.put(partial(self._say, cut))
+    def say(self, cut: str, lacking: Iterable[str]) -> None:
+        """Let the others know which flush is delivered, and which sinks do not have it yet."""
+        self._wishes.put(partial(self._say, cut, tuple(lacking)))
 
-    def hear(self, wire: bytes) -> Mark | Said | None:
-        """What came on the channel, None when it is nothing to follow. Raises MsgspecError for
-        what is no word of a chorus."""
+    def retire(self) -> None:
+        """Nobody is to count on this agent any more; `alone` is up to date when it is done."""
+        asked = threading.Event()
+        self._knows = "retired"
+        self._wishes.put(self._renew)
+        self._wishes.put(asked.set)
+        asked.wait(LEAVE_WITHIN if self._thread.is_alive() else 0.0)
+
+    def hear(self, wire: bytes) -> Mark | Said:
+        """What came on the channel. Raises MsgspecError for what is no word of a chorus."""
         word = _decode(wire)
         if isinstance(word, _Said):
-            return Said(word.cut)
-        if isinstance(word, _Mark):
-            return Mark(word.cut, word.stamp, self._is_mine(word.cut) and self.held)
-        return None
+            if word.cut in self._marks and not word.lacking and self._knows == "cold":
+                self._knows = "warm"
+            return Said(word.cut, word.lacking)
+        if self._knows == "cold":
+            self._marks.append(word.cut)
+        return Mark(word.cut, word.stamp, self._is_mine(word.cut) and self.held)
 
     def leave(self) -> None:
         """Say what is still to be said, and give the lease back."""
@@ -166,7 +187,11 @@ class Lease:
         """Let go of Redis at once."""
         self._held_until = 0.0
         self._wishes.put(None)
-        self._connection.disconnect()
+        # The thread may be reading: its socket is ended under it, the rest it clears away itself.
+        sock = self._connection._sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _keep(self) -> None:
         """Renew the lease, or try to take it, and grant wishes; until told to end."""
@@ -174,6 +199,7 @@ class Lease:
         while granted and not self.refused:
             self._try(self._renew)
             granted = self._grant_until(time.monotonic() + RENEW_EVERY)
+        self._connection.disconnect()
 
     def _grant_until(self, deadline: float) -> bool:
         """Grant wishes until `deadline` (monotonic seconds); False: no more will come."""
@@ -213,20 +239,18 @@ class Lease:
 
     def _renew(self) -> None:
         asked = time.monotonic()
-        which = "free" if asked >= self._may_take_at else "own"
-        answer = self._ask(_TAKE, self._identity, int(LEASE * 1000), which)
-        took, self._led = answer == 1, answer == 2
+        took, self._others = self._ask(_TAKE, self._identity, int(LEASE * 1000), self._knows)
         if took and not self.held:
-            self._log.info("lease_taken", chorus=self.channel)
+            self._log.info("lease_taken", chorus=self.channel, identity=self._identity)
         self._held_until = asked + LEASE if took else 0.0
 
     def _mark(self, stamp: float) -> None:
         cut = f"{self._identity}:{time.time_ns()}"
         wire = _encode(_Mark(cut, stamp))
-        self._hearers = self._ask(_MARK, self._identity, cut, self.channel, wire)
+        self._ask(_MARK, self._identity, cut, self.channel, wire)
 
-    def _say(self, cut: str) -> None:
-        self._ask(_SAY, self._identity, self.channel, _encode(_Said(cut)))
+    def _say(self, cut: str, lacking: tuple[str, ...]) -> None:
+        self._ask(_SAY, self.channel, _encode(_Said(cut, lacking)))
 
     def _give_back(self) -> None:
         self._ask(_LEAVE, self._identity)
@@ -243,3 +267,12 @@ class Lease:
 
 def _is_final(error: ResponseError) -> bool:
     return any(word in str(error) for word in _NEVER)
+
+
+def _said_in(wire: str) -> Said | None:
+    """What stands in the key `said`."""
+    try:
+        word = _decode(wire)
+    except msgspec.MsgspecError:
+        return None
+    return Said(word.cut, word.lacking) if isinstance(word, _Said) else None

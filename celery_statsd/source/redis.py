@@ -10,7 +10,7 @@ import itertools
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ from celery_statsd.log import Log
 from celery_statsd.names import escape
 from celery_statsd.source.base import Broker, Message, Source, Tls, Turn, place_of, scrubbed
 from celery_statsd.source.lease import Lease
+from celery_statsd.source.resp import Subscriber
 
 PING_EVERY = 2.0
 """Seconds between two PINGs on the subscribed connection."""
@@ -73,6 +74,17 @@ class _Envelope(msgspec.Struct, rename="kebab"):
     properties: _Properties = msgspec.field(default_factory=_Properties)
 
 
+class _Usual(msgspec.Struct, rename="kebab"):
+    """The same, of a body in base64: as kombu sends it unless it is told not to."""
+
+    body: bytes
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: _Headers = msgspec.field(default_factory=_Headers)
+    properties: _Properties = msgspec.field(default_factory=_Properties)
+
+
+_usual = msgspec.json.Decoder(_Usual).decode
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _base64 = msgspec.json.Decoder(bytes).decode
 _text = msgspec.json.Decoder(str).decode
@@ -102,8 +114,10 @@ class RedisSource(Source):
         self._heard_at = self._pinged_at = 0.0
         self._end: BrokerLost | None = None
         self._prefix = ""
-        self._early: deque[list[Any]] = deque()
+        self._early: deque[Any] = deque()
+        self._subscriber: Any = None
         self._lease: Lease | None = None
+        self._alone = self._refused = False  # what the last lease knew
         self._turn: Turn | None = None
 
     @property
@@ -112,11 +126,16 @@ class RedisSource(Source):
 
     @property
     def chorus(self) -> bool:
-        return self._broker.chorus and not (self._lease and self._lease.refused)
+        return self._broker.chorus and not (self._lease.refused if self._lease else self._refused)
 
     @property
     def alone(self) -> bool:
-        return self._lease is not None and self._lease.alone
+        return self._lease.alone if self._lease else self._alone
+
+    def retire(self) -> None:
+        """Told to Redis, which also answers who else is there."""
+        if lease := self._lease:
+            lease.retire()
 
     def turn(self) -> Turn | None:
         turn, self._turn = self._turn, None
@@ -127,10 +146,10 @@ class RedisSource(Source):
         if lease := self._lease:
             lease.mark(stamp, last)
 
-    def say(self, cut: str) -> None:
-        """Published, if this agent still speaks."""
+    def say(self, cut: str, lacking: Iterable[str]) -> None:
+        """Published, and kept for those who are still to come."""
         if lease := self._lease:
-            lease.say(cut)
+            lease.say(cut, lacking)
 
     def doubt(self, reason: str) -> None:
         """Leave this server, and ask anew which one is the master."""
@@ -145,6 +164,7 @@ class RedisSource(Source):
         with self._told():
             pool, pattern = self._prepare()
             self._connection = pool.get_connection()
+            self._subscriber = Subscriber(self._connection._sock)
             # The marks first: none may pass between two events unheard.
             lease = self._chorus_at(pool) if self._broker.chorus else None
             self._subscribe("PSUBSCRIBE", pattern)
@@ -153,10 +173,15 @@ class RedisSource(Source):
 
     def _subscribe(self, command: str, channel: str) -> None:
         self._connection.send_command(command, channel, check_health=False)
-        reply = self._reply()  # the confirmation, or a refusal; or what came before it
-        while reply[0] in _ARRIVALS:
-            self._early.append(reply)
-            reply = self._reply()
+        confirmed = False
+        while not confirmed:
+            for reply in self._subscriber.replies():
+                if isinstance(reply, Exception):
+                    raise reply
+                if reply[0] in _ARRIVALS:
+                    self._early.append(reply)
+                else:
+                    confirmed = True
 
     def _chorus_at(self, pool: Any) -> Lease | None:
         """The lease of our chorus, whose marks are subscribed to; None when that is refused."""
@@ -209,17 +234,22 @@ class RedisSource(Source):
 
     def _drain(self, messages: list[Message], wait: float) -> None:
         """Take in all that is at hand, waiting up to `wait` seconds for the first."""
-        if not (self._early or self._connection.can_read(wait)):
+        if not (self._early or self._subscriber.wait(wait)):
             return
         while len(messages) < MOST and self._turn is None:
-            reply = self._early.popleft() if self._early else self._reply()
-            if isinstance(reply, list) and reply[0] in _ARRIVALS:
-                self._arrive(reply, messages)
-            if not (self._early or self._connection.can_read(0)):
+            if not self._early:
+                self._early.extend(self._subscriber.replies())
+            while self._early and self._turn is None and len(messages) < MOST:
+                self._arrive(self._early.popleft(), messages)
+            if not (self._early or self._subscriber.wait(0)):
                 break
         self._heard_at = time.monotonic()
 
-    def _arrive(self, reply: list[Any], messages: list[Message]) -> None:
+    def _arrive(self, reply: Any, messages: list[Message]) -> None:
+        if isinstance(reply, Exception):
+            raise reply
+        if not isinstance(reply, list) or reply[0] not in _ARRIVALS:
+            return  # a PONG
         if self._lease is None or reply[-2] != self._lease.wire_channel:
             messages.append(unwrapped(reply[-1]))
             return
@@ -227,9 +257,6 @@ class RedisSource(Source):
             self._turn = self._lease.hear(reply[-1])
         except (msgspec.MsgspecError, RecursionError):
             messages.append(Message(reply[-1], BAD_ENVELOPE, "", "", ""))
-
-    def _reply(self) -> Any:
-        return self._connection.read_response(push_request=True)
 
     def _beat(self) -> None:
         """Send a PING when it is time to. Raises BrokerLost when the last one was in vain.
@@ -246,6 +273,7 @@ class RedisSource(Source):
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
+            self._alone, self._refused = lease.alone, lease.refused
             lease.leave()
         self._turn = None
         self._early.clear()
@@ -272,6 +300,23 @@ class RedisSource(Source):
 
 def unwrapped(envelope: bytes) -> Message:
     """The message in kombu's `envelope`; never raises (see BAD_ENVELOPE)."""
+    try:
+        usual = _usual(envelope)  # the body is decoded with the rest, in one go
+        if usual.properties.body_encoding == "base64":
+            properties = usual.properties
+            return Message(
+                usual.body,
+                usual.content_type or "",
+                usual.content_encoding or "",
+                usual.headers.hostname,
+                properties.delivery_info.routing_key,
+            )
+    except (msgspec.MsgspecError, RecursionError):
+        pass
+    return _unwrapped_anyway(envelope)
+
+
+def _unwrapped_anyway(envelope: bytes) -> Message:
     try:
         parts = _envelope(envelope)
         body = _BODIES[parts.properties.body_encoding](parts.body)

@@ -1,182 +1,213 @@
-"""Sinks that are away, slow or stuck while the agent lives, is killed and lives again: every flush
-arrives, with its own time or in the sums, and no sink disturbs another."""
+"""The other end fails in every way it can, while the events go on. What the sinks promise is that
+an outage costs nothing within their bounds; what a StatsD had and took along is its own loss."""
 
-import re
-import socket
-import threading
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 import pytest
 
-from celery_statsd.pipeline import Pipeline
-from celery_statsd.sinks import sink_from
-from celery_statsd.sinks.memory import MemorySink
-from tests.faults.stream import Publisher, Statsd
-from tests.servers.agent import Agent
-from tests.servers.process import free_port, wait_until
-from tests.servers.rabbitmq import RabbitMQ
-from tests.sinks.conftest import Listener, counted
-from tests.test_agent import Stage, event, unanswering
+from tests.faults.conftest import RATE, Under, at_length
+from tests.faults.proxy import Proxy
+from tests.faults.receivers import (
+    Carbon,
+    CarbonPickle,
+    Receiver,
+    Statsd,
+    StatsdTcp,
+    StatsdUnix,
+)
+from tests.faults.table import LONG
+from tests.faults.trial import FLUSH, Record, is_exact, pause
+from tests.servers.process import wait_until
 
 pytestmark = pytest.mark.e2e
 
-RATE = 300.0
-"""Attempts published in a second."""
+AWAY = 30.0 if LONG else 1.5
+"""Seconds of an outage."""
 
-FLUSHES = 4
-"""At least so many fall into each part of an outage."""
+SECOND = ("--flush-interval", "1")
+"""For Graphite, which keeps one value a second; and where a sink is waited for, since 60 flushes
+may wait for it."""
 
-OWN = r"\.celery\.faults\.(agent|broker)\."
-"""In the paths of what the agent tells of itself and of its connection."""
+KINDS = [StatsdTcp, Carbon, CarbonPickle]
 
-Points = dict[tuple[str, int], str]
-"""Values as written, by path and epoch second."""
-
-
-def points(server: Listener) -> Points:
-    """What a Graphite would have: of a point that comes twice, the last."""
-    rows = (line.split(" ") for line in server.lines)
-    return {(path, int(when)): value for path, value, when in rows}
+Receive = Callable[..., Receiver]
 
 
-def total(of: Points, stage: str) -> int:
-    """The sum of one stage of the whole cluster over all flushes."""
-    path = f"stats.counters.celery.faults.cluster.all.{stage}.all.count"
-    return sum(int(value) for (name, _), value in of.items() if name == path)
+def flags_of(kind: type[Receiver]) -> tuple[str, ...]:
+    """What an agent needs for that kind of receiver."""
+    return SECOND if issubclass(kind, Carbon) else ()
 
 
-def flushes(of: Points) -> set[int]:
-    """The times of all flushes."""
-    return {when for _, when in of}
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("S1", Statsd), ("S8", Carbon), pytest.param("S8", CarbonPickle, marks=at_length)],
+)
+def test_refused(
+    name: str, kind: type[Receiver], under: Under, receive: Receive, record: Record
+) -> None:
+    """Nobody listens for a while: what was to be sent is kept and comes later, once."""
+    receiver = receive(kind)
+    trial = under(*flags_of(kind), receiver=receiver)
+    receiver.down()
+    pause(AWAY)
+    receiver.start()
+    trial.recovered()
+    row = trial.row(name, f"{kind.scheme} refused for {AWAY:g} s")
+    record(row)
+
+    assert is_exact(row)
+    assert trial.logged("sink_down")
+    assert trial.logged("sink_back")
+
+
+def test_stuck_udp(under: Under, statsd: Receiver, record: Record) -> None:
+    """A StatsD that stands still, as long as its socket has room."""
+    trial = under()
+    statsd.deafen()
+    pause(AWAY / 2)
+    statsd.listen_again()
+    trial.recovered()
+    row = trial.row("S3", f"statsd stuck for {AWAY / 2:g} s, its socket has room")
+    record(row)
+
+    assert is_exact(row)
+
+
+def test_unix_socket_removed(
+    under: Under, receive: Receive, tmp_path: Path, record: Record
+) -> None:
+    """The socket goes and comes with its StatsD."""
+    receiver = receive(StatsdUnix, str(tmp_path / "statsd.sock"))
+    trial = under(receiver=receiver)
+    for _ in range(5 if LONG else 1):
+        receiver.down()
+        pause(1.0)
+        receiver.start()
+        trial.recovered()
+    row = trial.row("S5", "statsd+unix socket removed and made again")
+    record(row)
+
+    assert is_exact(row)
+
+
+@pytest.mark.parametrize("kind", [StatsdTcp, pytest.param(Carbon, marks=at_length)])
+def test_stuck(kind: type[Receiver], under: Under, receive: Receive, record: Record) -> None:
+    """A server that stands still until the buffers are full, and goes on."""
+    receiver = receive(kind)
+    trial = under(*SECOND, receiver=receiver)
+    receiver.deafen()
+    pause(25 if LONG else 2)
+    receiver.listen_again()
+    trial.recovered()
+    row = trial.row("S6", f"{kind.scheme} stuck for {25 if LONG else 2} s")
+    record(row)
+
+    assert is_exact(row)
+
+
+@at_length
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_open(kind: type[Receiver], under: Under, receive: Receive, record: Record) -> None:
+    """The other machine is gone without a word: nothing is acknowledged any more. Then it is back
+    with another process."""
+    receiver = receive(kind)
+    trial = under(*SECOND, receiver=receiver)
+    receiver.vanish()
+    pause(25)
+    receiver.close()
+    receiver.start()
+    trial.recovered()
+    row = trial.row("S6", f"{kind.scheme} half-open for 25 s")
+    record(row)
+
+    assert is_exact(row)
+
+
+@pytest.mark.parametrize("kind", [StatsdTcp, pytest.param(Carbon, marks=at_length)])
+def test_restarts(kind: type[Receiver], under: Under, receive: Receive, record: Record) -> None:
+    """A server that ends and starts again between two flushes, several times."""
+    receiver = receive(kind)
+    trial = under(*flags_of(kind), receiver=receiver)
+    for _ in range(20 if LONG else 3):
+        receiver.down()
+        receiver.start()
+        trial.recovered()
+    row = trial.row("S7", f"{kind.scheme} restarted, {20 if LONG else 3} times")
+    record(row)
+
+    assert is_exact(row)
+
+
+@at_length
+@pytest.mark.parametrize("kind", [Carbon, StatsdTcp])
+def test_slow(kind: type[Receiver], under: Under, receive: Receive, record: Record) -> None:
+    """A line of 1 kB/s: the agent keeps its beat, and sends the rest when it can."""
+    receiver = receive(kind)
+    with Proxy(receiver.port) as proxy:
+        sink = f"{kind.scheme}://127.0.0.1:{proxy.port}"
+        trial = under(*SECOND, receiver=receiver, sink=sink)
+        proxy.set("slow", rate=1000)
+        pause(30 if LONG else 3)
+        proxy.set("pass")
+        trial.recovered()
+        row = trial.row("S11", f"{kind.scheme} at 1 kB/s for {30 if LONG else 3} s")
+    record(row)
+
+    assert is_exact(row)
 
 
 @pytest.fixture
-def listeners() -> Iterator[list[Listener]]:
-    """Stops at the end what the test has put there."""
-    started: list[Listener] = []
-    yield started
-    for listener in started:
-        listener.stop()
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    subprocess.run(mount, check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_graphite_that_was_away_over_a_kill_has_every_flush(
-    listeners: list[Listener], rabbitmq: RabbitMQ, tmp_path: Path
-) -> None:
-    """Beside one that was there all the time: the same points, with the same times."""
-    port = free_port()
-    published = outage(f"graphite://127.0.0.1:{port}", port, listeners, rabbitmq, tmp_path)
-    seen, late = (points(listener) for listener in listeners)
-    assert 2 * FLUSHES <= len(flushes(seen))
-    assert published == total(seen, "succeeded") == total(late, "succeeded")
-    assert flushes(seen) == flushes(late)
-    assert facts(seen) == facts(late)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_full_disk(small_disk: Path, under: Under, record: Record) -> None:
+    """The journal's disk is full: told, counted on; and kept again as soon as there is room."""
+    trial = under()
+    with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(b"x" * 4096)
+    wait_until(lambda: trial.logged("state_unwritable"), 20, "it is told")
+    pause(AWAY)
+    (small_disk / "filler").unlink()
+    wait_until(lambda: trial.logged("state_writable"), 20, "it is well again")
+    pause(1.0)
+    trial.end(signal.SIGKILL)
+    trial.agent.listen()
+    trial.recovered()
+    row = trial.row("S9", "disk of the state full, then not; then SIGKILL")
+    record(row)
+
+    assert (0, 0) == (row.lost, row.lost_reported)
+    assert row.doubled <= RATE * FLUSH
 
 
-def test_a_statsd_that_was_away_over_a_kill_has_every_sum(
-    listeners: list[Listener], rabbitmq: RabbitMQ, tmp_path: Path
-) -> None:
-    """Over TCP: what was published, once each, since no flush was in hand with it."""
-    port = free_port()
-    published = outage(f"statsd+tcp://127.0.0.1:{port}", port, listeners, rabbitmq, tmp_path)
-    sums = counted("\n".join(listeners[1].lines))
-    for stage in ("received", "started", "succeeded"):
-        assert published == sums[f"celery.faults.cluster.all.{stage}.all"]
-    assert len(flushes(points(listeners[0]))) == sums[_ticks(sums)]
+@at_length
+def test_torn_journal(under: Under, tmp_path: Path, record: Record) -> None:
+    """Half a record stands at the journal's end after a crash: it is cut off."""
+    trial = under()
+    for tail in (b"\0", b"\0\0\1\0\xff\xff\xff\xff half a record", os.urandom(4096)):
+        pause(0.5)
+        trial.end(signal.SIGKILL)
+        (journal,) = (tmp_path / "agent" / "state").glob("*.journal")
+        with journal.open("ab") as file:
+            file.write(tail)
+        trial.agent.listen()
+        trial.recovered()
+    row = trial.row("S10", "journal torn at its end by a crash")
+    record(row)
 
-
-def outage(
-    sink: str, port: int, listeners: list[Listener], rabbitmq: RabbitMQ, folder: Path
-) -> int:
-    """How many attempts were published while nobody listened for `sink` on `port`, and the agent
-    was killed in the midst of it; in the end all has been sent. `listeners` are then a witness,
-    a Graphite that was there all the time, and the one that came."""
-    witness = Listener()
-    listeners.append(witness)
-    url = rabbitmq.fresh_url()
-    sinks = [f"graphite://127.0.0.1:{witness.port}", sink]
-    agent = Agent(folder, url, sinks, "faults", "--state-dir", str(folder / "state"))
-    publisher = Publisher(rabbitmq.port, url.rpartition("/")[2], RATE)
-    with agent:
-        publisher.start()
-        _flushed(witness, FLUSHES)
-        agent.kill()
-        agent.listen()
-        _flushed(witness, FLUSHES)
-        listeners.append(Listener(port))
-        published = publisher.stop()
-        wait_until(lambda: total(points(witness), "succeeded") >= published, 30, "all is counted")
-        assert 0 == agent.stop()
-    return published
-
-
-def facts(of: Points) -> Points:
-    """What is told of Celery. Of the agent itself a killed one takes along what only it knew."""
-    return {key: value for key, value in of.items() if not re.search(OWN, key[0])}
-
-
-def _flushed(server: Listener, count: int) -> None:
-    """Return when `server` has been told of so many more flushes."""
-    before = len(flushes(points(server)))
-    wait_until(lambda: len(flushes(points(server))) >= before + count, 30, "more flushes")
-
-
-def _ticks(sums: dict[str, int]) -> str:
-    """The name of the agent's ticks, which has this machine's in it."""
-    (name,) = (path for path in sums if path.endswith(".ticks.self"))
-    return name
-
-
-class Drip:
-    """A TCP server with a small buffer that reads a little now and then: slow, and not stuck."""
-
-    def __init__(self) -> None:
-        self.read = 0
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.port = self._server.getsockname()[1]
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
-
-    def _serve(self) -> None:
-        with self._server, self._server.accept()[0] as link:
-            while not self._over.wait(0.05):
-                self.read += len(link.recv(100))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(20)
-
-
-def test_a_stuck_and_a_slow_sink_disturb_neither_a_third_nor_the_listener(
-    statsd: Statsd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One waits for a connection that nobody accepts, one for a peer that reads next to nothing,
-    both for longer than the test: the third has every flush before the next is made, and every
-    event is counted."""
-    monkeypatch.setattr("celery_statsd.agent.FAREWELL", 0.5)
-    every = MemorySink()
-    with unanswering() as port, Drip() as drip:
-        stuck = sink_from(f"statsd+tcp://127.0.0.1:{port}?timeout=60")
-        slow = sink_from(f"statsd+tcp://127.0.0.1:{drip.port}?timeout=60")
-        healthy = sink_from(f"statsd://127.0.0.1:{statsd.port}")
-        pipeline = Pipeline(app="faults", host="me")
-        with Stage([stuck, slow, healthy, every], most=1000, pipeline=pipeline) as stage:
-            given = 0
-            for _ in range(10):
-                stage.give(*(event(name=f"shop.pay{n}") for n in range(500)))
-                given += 500
-                wait_until(lambda n=given: statsd.count("received") == n, 20, "a flush arrives")
-            stage.stop()
-            assert (0, 0) == (stuck.tally.packets, slow.tally.packets)
-            assert 0 < drip.read
-    ticks = "celery.faults.agent.me.ticks.self"
-    wait_until(lambda: statsd.counters[ticks] == len(every.batches), 20, "the farewell is there")
-    assert given == statsd.count("received") == every.counter("cluster", "all", "received")
-    assert (0, 0) == (healthy.tally.dropped, healthy.tally.overrun)
-    assert 2 == len(stage.logged("sink_abandoned"))
+    assert (0, 0) == (row.lost, row.lost_reported)
+    assert row.doubled <= 3 * RATE * FLUSH

@@ -1,11 +1,15 @@
 """A RabbitMQ node with its own epmd, cookie, ports and folder, the management plugin on."""
 
 import base64
+import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
+import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -23,6 +27,8 @@ class RabbitMQ:
 
     def __init__(self, folder: Path) -> None:
         self.port, self.management_port = free_port(), free_port()
+        self.back_at = 0.0
+        """When, on the monotonic clock, its last start was first seen to listen to clients."""
         self._free_vhost = itertools.count(1)
         self._epmd_port = free_port()
         self._env = self._lay_out(folder)
@@ -52,13 +58,29 @@ class RabbitMQ:
     def start(self) -> Self:
         """Start, or start again after `kill`, with what it had, on the same ports."""
         self._epmd.start(lambda: answers(self._epmd_port))
-        self._node.start(lambda: answers(self.port) and answers(self.management_port), 90)
+        self.back_at = 0.0
+        self._node.start(lambda: self._listens() and answers(self.management_port), 90)
         return self
+
+    def stop(self) -> None:
+        """End it properly: connections are closed, queues are written down."""
+        self._node.stop(60)
+        self._epmd.kill()
 
     def kill(self) -> None:
         """End it as a power cut would, all its processes at once."""
         self._node.kill()
         self._epmd.kill()
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """It stands still: its sockets take what their buffers hold, and nobody answers."""
+        node = int(Path(self._env["RABBITMQ_PID_FILE"]).read_text())
+        os.kill(node, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(node, signal.SIGCONT)
 
     def ctl(self, *arguments: str) -> str:
         """What rabbitmqctl prints. Raises CalledProcessError when it refuses."""
@@ -82,6 +104,12 @@ class RabbitMQ:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    def _listens(self) -> bool:
+        """Whether clients can connect; `back_at` is when that was first so."""
+        if not self.back_at and answers(self.port):
+            self.back_at = time.monotonic()
+        return bool(self.back_at)
 
     def _lay_out(self, folder: Path) -> dict[str, str]:
         """Write the node's files; the environment that makes it use them and nothing of /etc."""

@@ -2,7 +2,10 @@
 
 import contextlib
 import itertools
+import os
+import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -53,6 +56,15 @@ class Redis:
     def kill(self) -> None:
         """End it as a crash would."""
         self._child.kill()
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """It stands still: its sockets take what their buffers hold, and nobody answers."""
+        os.kill(self._child.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._child.pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -1,5 +1,6 @@
 """StatsD's lines: their form, their number, and what is left of a batch after some of them."""
 
+import itertools
 import re
 from math import inf, nan
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.metric import Batch, Kind, Series, Timing
-from celery_statsd.sinks.lines import lines, number, rate, remainder, sound, units
+from celery_statsd.sinks.lines import lines, number, packed, rate, remainder, sound, units
 
 LINE = re.compile(r"[A-Za-z0-9_.-]+:-?\d+(\.\d+)?\|(c|g|ms)(\|@[0-9.]+)?")
 
@@ -136,3 +137,15 @@ def test_half_a_timer_keeps_its_share_of_the_count(make):
     batch = make.batch(counters={"a.b.c": 1}, timers={"a.b.t": make.timing([1, 2, 3, 4], 100)})
     ((_, left),) = remainder(batch, 2).timers
     assert (75, (2, 3, 4)) == (left.count, left.values)
+
+
+@given(st.lists(st.text("ab:|", min_size=1, max_size=30), max_size=40), st.integers(8, 64))
+def test_packed_units_are_whole_and_few(rows, most):
+    """Every unit, in its order, in texts of at most `most` but for a unit that is longer alone;
+    no text could take the next one's first unit."""
+    texts = list(packed(rows, most))
+    assert rows == [unit for text in texts for unit in text.split("\n")]
+    for text in texts:
+        assert len(text) <= most or "\n" not in text
+    for text, following in itertools.pairwise(texts):
+        assert len(text) + 1 + len(following.split("\n")[0]) > most

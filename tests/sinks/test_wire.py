@@ -22,10 +22,7 @@ def test_udp_counts_lines_packets_and_bytes(datagrams):
     """Each line that went out is taken, each datagram a packet."""
     server, tally = datagrams(), Tally()
     client = udp_client(server.port, tally)
-    pipeline = client.pipeline()
-    for _ in range(5):
-        pipeline.incr(LINE)
-    pipeline.send()
+    client.send_all([f"{LINE}:1|c"] * 5)
     client.close()
 
     assert (5, 3, 0) == (client.taken, tally.packets, tally.dropped)

@@ -104,6 +104,39 @@ def test_a_broker_hands_out_no_more_than_the_prefetch(url: str) -> None:
     assert names(PREFETCH + 100) == uuids(messages)
 
 
+def test_a_read_is_bounded_by_bytes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is waiting: past the bound it ends, and an acknowledgement is due."""
+    monkeypatch.setattr("celery_statsd.source.amqp.HEAVY", 100)
+    monkeypatch.setattr("celery_statsd.source.amqp.PORTION", 64)
+    with listening(Broker((url,))) as (source, _):
+        publish(url, names(20))
+        with channel(url) as plain:
+            wait_until(lambda: ready(plain, queue_of(source)) == 0, 5, "handed out")
+        first = source.read(5)
+        assert sum(len(message.body) for message in first[:-1]) < 100
+        assert source.needs_ack
+        source.ack()
+        assert not source.needs_ack
+        rest = read_until(source, lambda seen: len([*first, *seen]) >= 20)
+        assert names(20) == uuids([*first, *rest])
+
+
+def test_sleeping_for_longer_than_a_heartbeat_ends_the_connection(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in the socket then may be another's by now: it is not read, but comes again."""
+    with listening(Broker((url,))) as (source, log):
+        publish(url, names(20))
+        with channel(url) as plain:
+            wait_until(lambda: ready(plain, queue_of(source)) == 0, 5, "handed out")
+        monkeypatch.setattr("celery_statsd.source.amqp.HEARTBEAT", 0.0)
+        assert () == source.read(0)
+        assert not source.connected
+        monkeypatch.undo()
+        assert names(20) == uuids(read_until(source, lambda seen: len(seen) >= 20))
+    assert "we slept for" in log.getvalue()
+
+
 def test_a_missing_exchange_is_declared_as_celery_does(rabbitmq: RabbitMQ, url: str) -> None:
     """A durable topic, so that a worker's own declaration agrees."""
     with listening(Broker((url,))):
@@ -182,8 +215,8 @@ def test_a_silent_broker_is_noticed_and_left(
     """A stopped RabbitMQ is lost after two heartbeats, and closing waits no longer than asked."""
     monkeypatch.setattr("celery_statsd.source.amqp.HEARTBEAT", 1)
     monkeypatch.setattr("celery_statsd.source.amqp.ANSWER_WITHIN", 0.5)
+    node = int(rabbitmq.ctl("eval", "list_to_integer(os:getpid()).").strip())
     with listening(Broker((url,))) as (lost_one, log), listening(Broker((url,))) as (closed, _):
-        node = int(rabbitmq.ctl("eval", "list_to_integer(os:getpid()).").strip())
         os.kill(node, signal.SIGSTOP)
         try:
             start = time.monotonic()
