@@ -303,3 +303,111 @@ def test_one_family_can_be_silenced():
         ("task", "b", "running"): 1,
         ("worker", "w", "active"): 3,
     } == (gauges(made.drain(NOON)))
+
+
+# Many values at once.
+
+
+def filled(parts: list[list[float]], size: int, seed: int, room: int = 10**6) -> Reservoir:
+    reservoir, chance = Reservoir(), random.Random(seed)
+    for part in parts:
+        reservoir.add_all(part, size, chance, room)
+    return reservoir
+
+
+@patiently
+@given(
+    st.lists(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), min_size=1, max_size=6),
+    st.integers(1, 20),
+    st.integers(0, 20),
+)
+def test_many_at_once_are_summed_exactly(parts, size, room):
+    """Count, sum and extremes are of all; what is kept is of what came, within its bounds."""
+    reservoir, came, grown = Reservoir(), [], 0
+    for part in parts:
+        left = max(0, room - grown)
+        grew = reservoir.add_all(part, size, random.Random(1), left)
+        assert grew <= max(left, not came)
+        grown += grew
+        came += part
+    timing = reservoir.timing()
+    assert (len(came), min(came), max(came)) == (timing.count, timing.lower, timing.upper)
+    assert pytest.approx(sum(came)) == timing.total
+    assert grown == len(timing.values) <= min(size, max(1, room), len(came))
+    assert Counter(timing.values) <= Counter(came)
+
+
+def test_what_fits_is_kept_in_its_order():
+    """Nothing is drawn as long as there is room for all."""
+    assert [3.0, 1.0, 2.0] == filled([[3.0, 1.0], [2.0]], 3, seed=1).kept
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(100,), (4, 96), (10, 90), (60, 5, 35), (10, 3, 3, 84), (50, 50), (97, 1, 1, 1)],
+    ids=str,
+)
+def test_a_sample_of_many_is_fair(sizes):
+    """Each of 100 values, whichever part brings it, is kept one time in ten: of 4000 draws each
+    was kept 400 times, give or take what chance allows (chi square of 99 degrees, 1 in 10,000)."""
+    values = [float(number) for number in range(100)]
+    rest = iter(values)
+    parts = [[next(rest) for _ in range(size)] for size in sizes]
+    kept = Counter()
+    for seed in range(4000):
+        drawn = filled(parts, 10, seed).kept
+        assert 10 == len(set(drawn))
+        kept.update(drawn)
+    chi = sum((kept[value] - 400) ** 2 / 400 for value in values)
+    assert 161 > chi / 0.9  # each draw takes ten without putting back: the variance is less
+
+
+def test_places_of_kept_values_are_given_up_alike():
+    """A few late values take any place, the first as likely as the last."""
+    gone = Counter()
+    for seed in range(4000):
+        kept = filled([[float(number) for number in range(10)], [99.0] * 5], 10, seed).kept
+        gone.update(number for number in range(10) if float(number) not in kept)
+    expected = gone.total() / 10
+    assert 28 > sum((gone[number] - expected) ** 2 / expected for number in range(10))
+
+
+def test_without_room_one_value_is_kept():
+    """A timer that has none may keep its first; one that has some keeps no more."""
+    assert 1 == len(filled([[1.0, 2.0, 3.0]], 10, seed=1, room=0).kept)
+    reservoir = filled([[1.0, 2.0]], 10, seed=1)
+    assert 0 == reservoir.add_all([3.0] * 50, 10, random.Random(1), 0)
+    assert (52, 2) == (reservoir.count, len(reservoir.kept))
+
+
+def test_many_for_an_entity_past_the_ceiling_are_all_counted_as_folded():
+    """As if each had come alone."""
+    several, one_by_one = aggregator(ceiling=1), aggregator(ceiling=1)
+    for made in (several, one_by_one):
+        made.count("task", "a", "sent")
+    several.time_all("task", "b", "wait", [1.0, 2.0, 3.0])
+    for value in (1.0, 2.0, 3.0):
+        one_by_one.time("task", "b", "wait", value)
+    assert 3 == several.folded == one_by_one.folded
+    assert several.drain(NOON).timers == one_by_one.drain(NOON).timers
+
+
+def test_what_many_keep_counts_against_the_bound_of_all_timers(monkeypatch):
+    """Past it timers keep one value each, until the next flush."""
+    monkeypatch.setattr(aggregators, "MOST_VALUES", 12)
+    made = aggregator()
+    for entity in "abc":
+        made.time_all("task", entity, "wait", [1.0] * 10)
+    kept = {s.entity: len(t.values) for s, t in made.drain(NOON).timers}
+    assert {"a": 10, "b": 2, "c": 1} == kept
+    made.time_all("task", "c", "wait", [1.0] * 10)
+    assert [10] == [len(t.values) for _, t in made.drain(NOON).timers]
+
+
+def test_a_gauge_set_for_the_coming_flush_survives_a_restart():
+    """It is sent then, though it never was before."""
+    made, reborn = aggregator(), aggregator()
+    made.count("task", "a", "sent")
+    made.gauge("task", "a", "running", 0)
+    reborn.load(made.dump())
+    assert {("task", "a", "running"): 0} == gauges(reborn.drain(NOON))

@@ -1,9 +1,11 @@
 """How far the hosts' clocks stand apart, told from arrivals alone."""
 
+from itertools import product
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_statsd.clocks import BACKLOG, GENERATION, MOST_HOSTS, NOISE, Clocks, host_of
+from celery_statsd.clocks import BACKLOG, GENERATION, GLANCE, MOST_HOSTS, NOISE, Clocks, host_of
 from tests.bodies import NOON, patiently
 
 HOUR = 3600.0
@@ -94,3 +96,43 @@ def test_apart_is_antisymmetric(heard: list[tuple[str, float]]) -> None:
 def test_the_host_of_a_node_name() -> None:
     """What stands behind the last @; a name without one is a host."""
     assert ["web1", "web1", "b", ""] == [host_of(n) for n in ("w@web1", "web1", "a@x@b", "w@")]
+
+
+@patiently
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.floats(-3, 3), st.floats(0, 100)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_clocks_compared_at_a_glance_are_compared_rightly(heard: list[tuple[str, float, float]]):
+    """Whenever it is asked, and whatever came since: as the smallest lags of each say."""
+    clocks, now = Clocks(), NOON
+    for host, lag, pause in heard:
+        now += pause
+        clocks.observe(host, now - lag, now)
+        for one, other in product("abc", repeat=2):
+            mine, theirs = clocks.lag(one), clocks.lag(other)
+            apart = 0.0 if mine is None or theirs is None else mine - theirs
+            assert (apart if abs(apart) > NOISE else 0.0) == clocks.apart(one, other)
+
+
+def test_many_hosts_are_not_compared_at_a_glance() -> None:
+    """More than GLANCE of them are compared two by two."""
+    clocks = observed(**{f"h{number}": (0.0,) for number in range(GLANCE)})
+    assert 0.0 == clocks.apart("h0", "h1")
+    clocks.observe("late", NOON - HOUR, NOON)
+    assert HOUR == clocks.apart("late", "h1")
+    assert 0.0 == clocks.apart("h0", "h1")
+
+
+def test_a_node_name_has_one_host() -> None:
+    """The same text each time, observed each time; only so many names are remembered."""
+    clocks = Clocks()
+    first = clocks.hear("celery@web1", NOON - 5, NOON)
+    assert "web1" == first is clocks.hear("celery@web1", NOON - 3, NOON)
+    assert 3.0 == clocks.lag("web1")
+    for number in range(MOST_HOSTS + 1):
+        clocks.hear(f"gen{number}@web1", NOON, NOON)
+    assert MOST_HOSTS >= len(clocks._hosts)

@@ -5,7 +5,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_statsd.ledger import Doubles, Ledger
+from celery_statsd.ledger import MOST_SENDERS, Doubles, Ledger
 from tests.bodies import patiently
 
 
@@ -69,3 +69,15 @@ def test_an_event_is_told_by_its_sender_its_clock_and_its_time() -> None:
     for known in (False, True):
         for hostname, pid, clock, time in events:
             assert known is doubles.seen(doubles.sender(hostname, pid), clock, time)
+
+
+def test_a_sender_has_one_number_however_many_are_remembered() -> None:
+    """It is told from host and pid alone, so that a successor knows it too."""
+    doubles = Doubles()
+    first = doubles.sender("w@h", 1)
+    for pid in range(MOST_SENDERS + 5):
+        doubles.sender("v@h", pid)
+        assert MOST_SENDERS >= len(doubles._senders)
+    assert first == doubles.sender("w@h", 1) == Doubles().sender("w@h", 1)
+    others = {doubles.sender(*other) for other in (("w@h", None), ("w@h", 2), ("w@g", 1))}
+    assert 3 == len(others - {first})

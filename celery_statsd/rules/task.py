@@ -13,7 +13,7 @@ ALL = ("cluster", "task", "worker")
 UNSENT = ("cluster", "task")
 
 
-class Timed(Protocol):
+class _Timed(Protocol):
     """What a timer may ask of an attempt. All times but `sent` are the worker's clock; `apart` is
     what that stands off the sender's, in seconds."""
 
@@ -31,7 +31,7 @@ def _counter(moment: Moment, text: str, families: tuple[str, ...] = ALL) -> Rule
     return Rule(moment.word, Kind.COUNTER, text, families, "1", (moment,))
 
 
-def _waited(attempt: Timed) -> float | None:
+def _waited(attempt: _Timed) -> float | None:
     """Seconds from the sending (or the planned ETA, if later) to the start."""
     if attempt.sent is None or attempt.started is None:
         return None
@@ -39,24 +39,24 @@ def _waited(attempt: Timed) -> float | None:
     return attempt.started - due + attempt.apart
 
 
-def _held(attempt: Timed) -> float | None:
+def _held(attempt: _Timed) -> float | None:
     """Seconds from the receipt (or the planned ETA, if later) to the start."""
     if attempt.received is None or attempt.started is None:
         return None
     return attempt.started - max(attempt.received, attempt.eta or 0.0)
 
 
-def _late(attempt: Timed) -> float | None:
+def _late(attempt: _Timed) -> float | None:
     """As `_held`, for tasks with an ETA only."""
     return _held(attempt) if attempt.eta is not None else None
 
 
-def _ran(attempt: Timed) -> float | None:
+def _ran(attempt: _Timed) -> float | None:
     """Seconds the child says it took; None where it does not say."""
     return attempt.runtime
 
 
-def _ran_until_end(attempt: Timed) -> float | None:
+def _ran_until_end(attempt: _Timed) -> float | None:
     """Seconds from the start to the end, for ends that carry no runtime."""
     if attempt.started is None or attempt.ended is None:
         return None
