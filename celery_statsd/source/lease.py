@@ -120,6 +120,7 @@ class Lease:
         self._knows = "cold"
         self._marks: deque[str] = deque(maxlen=MARKS)
         self._others = 0
+        self._over = False
 
     @property
     def held(self) -> bool:
@@ -184,6 +185,7 @@ class Lease:
     def drop(self) -> None:
         """Let go of Redis at once."""
         self._held_until = 0.0
+        self._over = True
         self._wishes.put(None)
         self._connection.disconnect()
 
@@ -216,6 +218,9 @@ class Lease:
                 self._fail(error)
         except _GONE as error:
             self._fail(error)
+        except AttributeError:  # redis-py's, whose connection `drop` has taken away under it
+            if not self._over:
+                raise
         else:
             self._trouble.over(time.monotonic())
 
