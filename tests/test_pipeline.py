@@ -494,3 +494,20 @@ def test_its_own_numbers_can_be_told_alone() -> None:
     assert [1, 1] == [one["ticks"] for one in told]
     received = [n for s, n in batch.counters if (s.family, s.metric) == ("cluster", "received")]
     assert [2] == received
+
+
+def test_a_part_follows_no_publication_whose_receipt_came_to_nothing() -> None:
+    """Its message went back to the queue: who takes it next may be in another part. Nothing waits
+    here, and the next flush comes."""
+    pipeline, worker = Pipeline(scope=Scope("p1", partition=1, partitions=2)), Process()
+    pipeline.feed(body(client().sent("t1", NOON)), NOON)
+    pipeline.feed(body(worker.received("t1", NOON)), NOON)
+    pipeline.feed(body(worker.beat(NOON, 0)), NOON)
+    pipeline.feed(body(worker.offline(NOON + 1, 0)), NOON + 1)
+    for second in range(2, 120):
+        pipeline.tick(NOON + second)
+    batch = pipeline.flush(NOON + 120)
+    said = {series.metric: total for series, total in batch.counters if series.family == "cluster"}
+
+    assert 1 == said["returned"]
+    assert "queued" not in {series.metric for series, _ in batch.gauges}

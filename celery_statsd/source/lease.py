@@ -122,6 +122,7 @@ class Lease:
         self._knows = "cold"
         self._marks: deque[str] = deque(maxlen=MARKS)
         self._others = 0
+        self._over = False
 
     @property
     def held(self) -> bool:
@@ -186,6 +187,7 @@ class Lease:
     def drop(self) -> None:
         """Let go of Redis at once."""
         self._held_until = 0.0
+        self._over = True
         self._wishes.put(None)
         # The thread may be reading: its socket is ended under it, the rest it clears away itself.
         sock = self._connection._sock
@@ -223,6 +225,9 @@ class Lease:
                 self._fail(error)
         except _GONE as error:
             self._fail(error)
+        except AttributeError:  # redis-py's, whose connection `drop` has taken away under it
+            if not self._over:
+                raise
         else:
             self._trouble.over(time.monotonic())
 
