@@ -313,8 +313,9 @@ class Pipeline:
         self._aggregator.silence("task")
         by_name: Counter[tuple[str, Stage]] = Counter()
         for stage, name, number in self._in_flight():
-            totals[stage] += number
-            by_name[name, stage] += number
+            if stage in totals:  # a part of the cluster does not know what waits
+                totals[stage] += number
+                by_name[name, stage] += number
         for (name, stage), number in by_name.items():
             self._aggregator.gauge("task", name, stage.value, number)
         for stage, number in totals.items():

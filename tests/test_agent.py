@@ -430,7 +430,7 @@ def test_a_fault_while_listening_says_farewell_first() -> None:
         stage.stream.waiting.append(None)  # type: ignore[arg-type]
         wait_until(stage.ended, 5, "it ends by itself")
 
-    assert isinstance(stage.error, AttributeError)
+    assert isinstance(stage.error, TypeError)
     assert 0 == sink.gauge("cluster", "all", "reserved")
     assert 2 == sink.counter("cluster", "all", "received")
 

@@ -23,6 +23,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "sinks": URL_LISTS,
     "tls": st.booleans(),
     "tls_verify": st.booleans(),
+    "large_reads": st.booleans(),
     "tls_ca_file": st.sampled_from([__file__, str(SHIPPED)]),
     "transport_options": st.dictionaries(WORDS, st.integers()),
     "flush_interval": SECONDS,
