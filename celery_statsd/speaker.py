@@ -172,7 +172,7 @@ class Speaker:
         self._vitals.flush_took = time.perf_counter() - began
         self._beats_uncut = 0
         self.said_farewell = self.leaving
-        if self._missed and not mark.mine:
+        if self._missed and not mark.mine and not mark.missed:
             self._chronicle.rebase()
         self._missed = False
         if mark.mine:

@@ -93,12 +93,13 @@ class Mark(NamedTuple):
     """A place in a stream that every agent of a chorus hears: a flush ends here.
 
     `cut` names the mark, `stamp` is the flush's time (epoch seconds); `mine`: this agent says it,
-    else another one does.
+    else another one does. `missed`: its speaker, too, may not have heard all since the last one.
     """
 
     cut: str
     stamp: float
     mine: bool
+    missed: bool = False
 
 
 class Said(NamedTuple):

@@ -7,7 +7,7 @@ is Redis itself.
 
 | key or channel                          | what                                                |
 | --------------------------------------- | --------------------------------------------------- |
-| `celery-statsd/<db>/<exchange>/<group>` | `["mark", cut, stamp]`, `["said", cut, lacking]`    |
+| `celery-statsd/<db>/<exchange>/<group>` | `["mark", cut, stamp, missed]`, `["said", cut, ...]` |
 | the same and `/lease`                   | the speaker's identity, for LEASE seconds           |
 | the same and `/cut`                     | the last mark                                       |
 | the same and `/said`                    | the last word of what was said                      |
@@ -90,6 +90,7 @@ _NEVER = ("permission", "executing the script", "unknown command", "non determin
 class _Mark(msgspec.Struct, frozen=True, array_like=True, tag="mark"):
     cut: str
     stamp: float
+    missed: bool = False
 
 
 class _Said(msgspec.Struct, frozen=True, array_like=True, tag="said"):
@@ -113,6 +114,7 @@ class Lease:
         self.refused = False
         self._keys = tuple(f"{name}/{key}" for key in ("lease", "cut", "said", "warm"))
         self._identity = identity
+        self._fresh = True  # no mark was heard yet: what was before it may have been missed
         self._connection = connection
         self._log = log
         self._trouble = Trouble(log, "lease_out_of_reach", "lease_in_reach")
@@ -174,7 +176,8 @@ class Lease:
             return Said(word.cut, word.lacking)
         if self._knows == "cold":
             self._marks.append(word.cut)
-        return Mark(word.cut, word.stamp, self._is_mine(word.cut) and self.held)
+        self._fresh = False
+        return Mark(word.cut, word.stamp, self._is_mine(word.cut) and self.held, word.missed)
 
     def leave(self) -> None:
         """Say what is still to be said, and give the lease back."""
@@ -251,7 +254,7 @@ class Lease:
 
     def _mark(self, stamp: float) -> None:
         cut = f"{self._identity}:{time.time_ns()}"
-        wire = _encode(_Mark(cut, stamp))
+        wire = _encode(_Mark(cut, stamp, self._fresh))
         self._ask(_MARK, self._identity, cut, self.channel, wire)
 
     def _say(self, cut: str, lacking: tuple[str, ...]) -> None:

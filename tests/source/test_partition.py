@@ -216,9 +216,9 @@ def test_a_user_who_may_only_read_finds_what_others_made(
     """Once an agent with more rights has been there, or an operator."""
     for source in [listen(part) for part in range(1, PARTS + 1)]:
         source.close()
-    rabbitmq.ctl("add_user", "reader", "pw")
+    rabbitmq.ctl("add_user", "part-reader", "pw")
     reads = rf"^celeryev\.statsd\.default\.p[0-9]+of{PARTS}$"
-    rabbitmq.ctl("set_permissions", "-p", vhost(url), "reader", "^$", "^$", reads)
+    rabbitmq.ctl("set_permissions", "-p", vhost(url), "part-reader", "^$", "^$", reads)
     logged = io.StringIO()
     sources = [listen(part, "reader:pw", logged=logged) for part in range(1, PARTS + 1)]
     assert all(source.connected for source in sources), logged.getvalue()

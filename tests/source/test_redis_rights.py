@@ -1,9 +1,7 @@
 """The least rights on Redis with which an agent works, alone and in a chorus: the shipped file."""
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator
-from os import kill
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +94,7 @@ def test_two_agents_count_each_event_once_with_the_shipped_rights(
         wait_until(lambda: server.root.zcard(key) == 2, PATIENCE, "both have heard all")
         (speaker,) = [one for one in agents if "lease_taken" in one.output()]
         (heir,) = [one for one in agents if one is not speaker]
-        kill(speaker.pid, signal.SIGTERM)
+        speaker.terminate()
         assert 0 == speaker.stop()
         wait_until(lambda: "lease_taken" in heir.output(), PATIENCE, "the other takes over")
         sent = worker.stop()
