@@ -220,7 +220,7 @@ def test_a_user_who_may_only_read_finds_what_others_made(
     reads = rf"^celeryev\.statsd\.default\.p[0-9]+of{PARTS}$"
     rabbitmq.ctl("set_permissions", "-p", vhost(url), "part-reader", "^$", "^$", reads)
     logged = io.StringIO()
-    sources = [listen(part, "reader:pw", logged=logged) for part in range(1, PARTS + 1)]
+    sources = [listen(part, "part-reader:pw", logged=logged) for part in range(1, PARTS + 1)]
     assert all(source.connected for source in sources), logged.getvalue()
     publish(url, *(("task.started", worker) for worker in WORKERS))
 
