@@ -177,10 +177,10 @@ class Chronicle:
         self._write(FlushedOwn(now))
         return self.pipeline.flush_own(now)
 
-    def rebase(self) -> None:
+    def rebase(self, bases: dict[str, int] | None = None) -> None:
         """Others have heard what was missed."""
-        self.pipeline.rebase()
-        self._write(Rebased())
+        self.pipeline.rebase(bases)
+        self._write(Rebased(bases))
 
     def waive(self, number: int) -> None:
         """No sink needs the flushes up to that number: another agent says them."""
@@ -329,8 +329,8 @@ class Chronicle:
                 pipeline.deaf(now)
             case FlushedOwn(now):
                 pipeline.flush_own(now)
-            case Rebased():
-                pipeline.rebase()
+            case Rebased(bases):
+                pipeline.rebase(bases)
 
     def _flushed(self, flush: Flushed) -> Flush:
         self.number = flush.number

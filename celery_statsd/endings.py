@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery_statsd.events import Moment
-from celery_statsd.roster import Life
+from celery_statsd.life import Life
 from celery_statsd.task import Attempt, Stage, Task
 
 WARM_SHUTDOWN = 600.0

@@ -83,7 +83,10 @@ class FlushedOwn(msgspec.Struct, frozen=True, tag="flushed_own", array_like=True
 
 
 class Rebased(msgspec.Struct, frozen=True, tag="rebased", array_like=True):
-    """Others have heard what was missed."""
+    """Others have heard what was missed: of these workers what they had accounted for is known,
+    of all when there are none."""
+
+    bases: dict[str, int] | None = None
 
 
 class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):

@@ -16,9 +16,9 @@ from typing import Any
 
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.events import Moment
+from celery_statsd.life import Index, Life
 from celery_statsd.metric import Kind
 from celery_statsd.queues import Line, Queues
-from celery_statsd.roster import Index, Life
 from celery_statsd.rules import CATALOGUE
 from celery_statsd.rules.base import Rule
 from celery_statsd.rules.task import LONGEST

@@ -11,7 +11,7 @@ import msgspec
 
 from celery_statsd.events import Moment
 from celery_statsd.lanes import Lane, Lanes
-from celery_statsd.roster import Index, Life
+from celery_statsd.life import Index, Life
 from celery_statsd.task import Attempt, Sending, Task
 
 

@@ -35,8 +35,8 @@ from celery_statsd.events import (
     epoch,
 )
 from celery_statsd.lanes import Lane, Lanes, Speaker, speakers
+from celery_statsd.life import Index, Life
 from celery_statsd.passage import Passage, retold
-from celery_statsd.roster import Index, Life
 from celery_statsd.scope import Scope
 from celery_statsd.task import label
 from celery_statsd.tracker import LONGEST_MEMORY, Tracker

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from celery_statsd.accounts import Stand
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.events import (
     OUTCOMES,
@@ -28,10 +29,11 @@ from celery_statsd.events import (
 )
 from celery_statsd.lanes import Lanes
 from celery_statsd.ledger import Doubles, Ledger
+from celery_statsd.life import Index, Life
 from celery_statsd.metric import OWN, Batch, Kind
 from celery_statsd.names import Names
 from celery_statsd.passages import Passages
-from celery_statsd.roster import Index, Life, Roster
+from celery_statsd.roster import Roster
 from celery_statsd.rules import CATALOGUE, COUNTERS, WORDS
 from celery_statsd.rules.worker import Sight
 from celery_statsd.scope import CLUSTER, Scope
@@ -193,9 +195,13 @@ class Pipeline:
         self._note_ledger()
         return self._aggregator.drain(now, OWN)
 
-    def rebase(self) -> None:
-        """Others have heard what this agent did not: it is no loss."""
-        self._roster.rebase()
+    def rebase(self, bases: Mapping[str, int] | None = None) -> None:
+        """Others have heard what this agent did not: it is no loss. See `Roster.rebase`."""
+        self._roster.rebase(bases)
+
+    def stands(self) -> dict[str, Stand]:
+        """Where the loss meter of each worker is."""
+        return self._roster.stands()
 
     @property
     def clamped(self) -> int:

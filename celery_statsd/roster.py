@@ -19,24 +19,15 @@ Laws:
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
-from typing import Any, Self
+from typing import Any
 
-from celery_statsd.clocks import Clocks, host_of
+from celery_statsd.accounts import Stand, stand_of
+from celery_statsd.clocks import Clocks
 from celery_statsd.events import Change, Event, Moment, Offline, Online, WorkerEvent
-
-FREQ = 2.0
-"""Seconds: Celery's heartbeat interval unless a worker says otherwise."""
+from celery_statsd.life import Index, Life, State
 
 BATCHING = 1.0
 """Seconds of silence that say nothing: the worker's own batches, a busy host."""
-
-SETTLED = 2.0
-"""Seconds after which all that was sent before a heartbeat has come."""
-
-RACE = 0.05
-"""Seconds: threads may stamp a start just after the heartbeat that counted it. Starts so close
-are taken as counted, so that a race never looks like a loss; a true loss shows one beat later."""
 
 LONGEST_SILENCE = 600.0
 """Seconds: even a worker that is known to be silent while it works is given up after this."""
@@ -48,145 +39,6 @@ Seconds in which a life that was heard need not be put in its place again."""
 KEPT_AFTER, FORGOTTEN_AFTER = 60.0, 3600.0
 """Seconds: the last events of a process that is gone may come so late; a dead worker is shown as
 down for so long, then its series are closed."""
-
-
-class State(Enum):
-    """What is known of a life."""
-
-    UP = "up"
-    UNKNOWN = "unknown"
-    DOWN = "down"
-    LEFT = "left"
-
-
-class Life:
-    """One worker process, from its start to its end.
-
-    Times are epoch seconds of our clock, but those called stamps, which are the worker's own.
-    `reserved` and `running` count the attempts it holds; the tracker keeps them. `lost` counts
-    the starts that never arrived.
-    """
-
-    __slots__ = (
-        "_base", "_base_stamp", "_counting", "_starts", "_starts_since", "active",
-        "beat_at", "beat_stamp", "booked_at", "born_stamp", "farewell_at", "freq",
-        "gone_at", "host", "hostname", "idle_stamp", "loadavg", "lost", "pid", "processed",
-        "proven_active", "proven_stamp", "quiet", "rejoined_stamp", "reserved", "running",
-        "seen_at", "state",
-    )  # fmt: skip
-
-    def __init__(self, event: Event) -> None:
-        self.hostname = event.hostname
-        self.host = host_of(event.hostname)
-        self.pid = event.pid
-        self.born_stamp = event.timestamp
-        self.state = State.UNKNOWN
-        self.seen_at = self.booked_at = 0.0
-        self.gone_at: float | None = None
-        self.farewell_at: float | None = None
-        self.rejoined_stamp: float | None = None
-        self.quiet = False
-        self.freq = FREQ
-        self.beat_at: float | None = None
-        self.active: int | None = None
-        self.processed: int | None = None
-        self.loadavg: tuple[float, ...] = ()
-        self.idle_stamp: float | None = None
-        self.proven_stamp: float | None = None
-        self.proven_active: int | None = None
-        self.reserved = 0
-        self.running = 0
-        self.beat_stamp = 0.0
-        self._counting = False
-        self._base = 0
-        self._base_stamp = 0.0
-        self._starts = 0
-        self._starts_since = 0
-        self.lost = 0
-
-    def dump(self) -> dict[str, Any]:
-        """Itself as plain values."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
-        return {**plain, "state": self.state.value}
-
-    @classmethod
-    def load(cls, state: Mapping[str, Any]) -> Self:
-        """What `dump` gave, as a life again; the tracker counts what it holds."""
-        life = cls.__new__(cls)
-        for name in cls.__slots__:
-            setattr(life, name, state[name])
-        life.state, life.loadavg = State(state["state"]), tuple(state["loadavg"])
-        life.reserved = life.running = 0
-        return life
-
-    @property
-    def farewelled(self) -> bool:
-        """Whether it said goodbye, and has not come back."""
-        return self.farewell_at is not None
-
-    def note_start(self, stamp: float) -> None:
-        """Count a `task-started` made at `stamp` for the loss meter."""
-        self.idle_stamp = None
-        if self.processed is None or stamp > self.beat_stamp + RACE:
-            self._starts_since += 1
-        elif stamp > self._base_stamp:
-            self._starts += 1
-
-    def note_beat(self, event: WorkerEvent, now: float) -> int:
-        """Take what a heartbeat tells; return how many starts are now known to be lost."""
-        self.proven_stamp, self.proven_active = self.beat_stamp, self.active
-        lost = self._judge()
-        if not self._counting:
-            self._begin_to_count(event)
-        self._starts += self._starts_since
-        self._starts_since = 0
-        self.processed = event.processed
-        self.freq = event.freq or self.freq
-        self.loadavg = event.loadavg or self.loadavg
-        self.active = event.active
-        self.beat_at, self.beat_stamp = now, event.timestamp
-        if event.active:
-            self.idle_stamp = None
-        elif self.idle_stamp is None:
-            self.idle_stamp = event.timestamp
-        return lost
-
-    def rebase(self) -> None:
-        """Begin to count anew with the next heartbeat."""
-        self._counting = False
-
-    def settle(self, now: float) -> int:
-        """Judge the last heartbeat once all that was sent before it must have come."""
-        return self._judge() if self.beat_at is not None and now - self.beat_at > SETTLED else 0
-
-    def _begin_to_count(self, event: WorkerEvent) -> None:
-        """What the first heartbeat has counted came before we could have seen it all."""
-        self._base, self._base_stamp = (event.processed or 0) - self.lost, event.timestamp
-        self._starts = self._starts_since = 0
-        self.proven_stamp = None
-        self._counting = True
-
-    def _judge(self) -> int:
-        if not self._counting:
-            return 0
-        missing = (self.processed or 0) - self._base - self._starts - self.lost
-        self.lost += max(0, missing)
-        return max(0, missing)
-
-
-class Index:
-    """Numbers for lives, so that plain values can point to them."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[Life, int] = {}
-
-    def of(self, life: Life) -> int:
-        """The number of `life`."""
-        return self._numbers.setdefault(life, len(self._numbers))
-
-    def dump(self) -> list[dict[str, Any]]:
-        """Each life that has a number, in their order."""
-        return [life.dump() for life in self._numbers]
 
 
 class Roster:
@@ -237,10 +89,17 @@ class Roster:
         """We cannot hear at `now`: nobody's silence so far means anything."""
         self._listening_since = now
 
-    def rebase(self) -> None:
-        """Begin to count starts anew: those we did not hear were heard by others."""
-        for life in self._lives.values():
-            life.rebase()
+    def rebase(self, bases: Mapping[str, int] | None = None) -> None:
+        """Begin to count starts anew: those we did not hear were heard by others. With `bases`,
+        those names' from there (see `accounts`); else all from the next heartbeat on."""
+        for life in self._lives.values() if bases is None else ():
+            life.base = None
+        for name in (bases or {}).keys() & self._names.keys():
+            self._names[name].base = (bases or {})[name]
+
+    def stands(self) -> dict[str, Stand]:
+        """Where the loss meter of each name's present life is."""
+        return {name: stand_of(life) for name, life in self._names.items()}
 
     def mute_for(self, now: float) -> float:
         """Seconds since the last heartbeat of all, once MUTE of its worker are missing; else 0."""

@@ -8,8 +8,12 @@ Laws:
 2. Where all hear the same stream (a chorus, on Redis), flushes end at the marks in it, at the same
    place for all of them. One speaks; the others keep what they cut until they hear that it was
    said (see `understudy`). Whoever takes over says what was not.
-3. What was missed while others heard it is no loss: the loss meter begins anew. What others have
-   said meanwhile is not said again.
+3. What was missed while others heard it is no loss: where one at a time is served the loss meter
+   begins anew, in a chorus it goes on from where the last speaker stood (see `accounts`). What
+   others have said meanwhile is not said again.
+4. A Redis that lost its memory may be found first by an agent that was away while others spoke. So
+   each tells what it knows to be said, and nobody speaks, nor tells a loss, before all had the time
+   to come back.
 
 All calls but `beat` are made with the pipeline's lock held; `beat` takes it itself.
 """
@@ -19,15 +23,22 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
+from celery_statsd.accounts import JOINED, Accounts, bases_of, is_behind
 from celery_statsd.chronicle import Chronicle, Flush
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch, Series, Value
 from celery_statsd.names import escape
 from celery_statsd.outlet import Outlet
 from celery_statsd.sinks.base import Sink
-from celery_statsd.source.base import Joined, Mark, Said, Source, Turn
+from celery_statsd.source.base import LONGEST_WAIT, Joined, Mark, Said, Source, Turn
 from celery_statsd.understudy import Understudy
 from celery_statsd.vitals import Vitals
+
+REGATHER = LONGEST_WAIT + 2.0
+"""Seconds in which all agents of a chorus have found a broker that is back."""
+
+FAR = 1 << 40
+"""Starts: a loss meter that begins so far ahead tells no loss."""
 
 SKEW = 60.0
 """Seconds by which the clocks of the agents of a chorus may differ."""
@@ -66,7 +77,11 @@ class Speaker:
         self._mine: dict[int, str] = {}
         self._begun = False
         self._beats_uncut = 0
-        self._missed = False
+        self._accounts = Accounts()
+        self._known: Said | None = None
+        self._recalled: Said | None = None
+        self._waits_until = 0.0
+        self._held_back: dict[str, int] = {}
         self._stamp = 0.0
 
     def begin(self, lacking: Iterable[Flush]) -> None:
@@ -111,13 +126,15 @@ class Speaker:
 
     def beat(self, stamp: float) -> None:
         """A flush for `stamp` is due."""
-        # Another one's clock may be ahead: of two values of one series and beat one is kept.
-        if self._source.chorus and not 0.0 <= self._stamp - stamp < SKEW:
-            self._source.mark(stamp)
         with self._lock:
             if not self._source.chorus:
                 self._flush(time.time())
                 return
+            self._has_rivals = self._has_rivals or not self._source.alone
+            # Another one's clock may be ahead: of two values of one series and beat one is kept.
+            is_new = not 0.0 <= self._stamp - stamp < SKEW
+            if self._has_waited(stamp) and is_new:
+                self._source.mark(stamp)
             self._beats_uncut += 1
             if self._beats_uncut > 1:
                 self._say_own(time.time())
@@ -129,6 +146,7 @@ class Speaker:
                 self._cut(turn, now)
             case Said():
                 self._hear(turn)
+                self._account(turn)
             case Joined():
                 self._join(turn, now)
 
@@ -172,17 +190,15 @@ class Speaker:
         self._vitals.flush_took = time.perf_counter() - began
         self._beats_uncut = 0
         self.said_farewell = self.leaving
-        if self._missed and not mark.mine and not mark.missed:
-            self._chronicle.rebase()
-        self._missed = False
+        self._accounts.note(mark.cut, self._chronicle.pipeline.stands())
         if mark.mine:
             self._chronicle.given_up += self._understudy.gone
             for one in (*self._understudy.take(), flush):
                 self._mine[one.number] = one.cut
                 self._say(one)
         else:
-            self._put(0, flush.batch.part(own=True))
-            self._keep(flush._replace(batch=flush.batch.part(own=False)))
+            self._has_rivals = True
+            self._keep_for_others(flush)
 
     def _hear(self, said: Said) -> None:
         """Another agent has delivered what we keep."""
@@ -190,18 +206,77 @@ class Speaker:
         self._chronicle.waive_for(others, self._understudy.number_of(said.cut))
         self._understudy.drop(self._chronicle.delivered_to_all)
 
-    def _join(self, joined: Joined, now: float) -> None:
-        self._missed = True
-        if joined.said:
-            self._hear(joined.said)
-        cut = joined.cut
-        if not cut or cut == self._chronicle.cut or joined.mine:
+    def _account(self, said: Said) -> None:
+        """Measure losses from where the speaker does, unless it knows less than was said."""
+        known, cut = self._known, said.cut
+        if not said.accounts or (known and known.cut == cut):
             return
-        # Others have cut meanwhile, and say what we have added up, too.
-        self._put(0, self._chronicle.flush(now, cut=cut).batch.part(own=True))
-        self._chronicle.rebase()
+        if known and is_behind(said.accounts, known.accounts):
+            if known is not self._recalled:  # once: who cannot learn it would be told for ever
+                self._recalled = known
+                self._source.say(known)
+            return
+        if cut not in self._accounts:
+            cut = JOINED
+            if self._waits_until:
+                self._drop_kept()
+        stands = self._chronicle.pipeline.stands()
+        bases = self._accounts.bases(cut, said.accounts, stands)
+        if bases.items() - bases_of(stands).items():
+            self._chronicle.rebase(bases)
+        self._held_back = {} if bases else self._held_back
+        self._known = said
+
+    def _join(self, joined: Joined, now: float) -> None:
+        """Go on in the chorus. Others may have cut meanwhile, and say what we have added up."""
+        said = joined.said
+        if said:
+            self._hear(said)
+        last = joined.cut or (said.cut if said else "")
+        if last and not self._knows(last) and not joined.mine:
+            self._has_rivals = True
+            self._put(0, self._chronicle.flush(now, cut=last).batch.part(own=True))
+            self._drop_kept()
+            self._accounts.note(last, self._chronicle.pipeline.stands())
+            self._accounts.note(JOINED, self._chronicle.pipeline.stands())
+        elif not last and self._has_rivals:
+            self._wait(now)
+        if said:
+            self._account(said)
+        elif self._known:
+            self._source.say(self._known)
+
+    def _knows(self, cut: str) -> bool:
+        return cut in self._accounts or cut == self._chronicle.cut
+
+    def _wait(self, now: float) -> None:
+        """Keep apart what was heard before, and the losses back (law 4)."""
+        self._waits_until = now + REGATHER
+        self._stamp = (max(now, self._stamp) // self.interval + 1) * self.interval
+        cut = f"{JOINED}:{now}"
+        self._keep_for_others(self._chronicle.flush(now, stamp=self._stamp, cut=cut))
+        stands = self._chronicle.pipeline.stands()
+        self._accounts.note(JOINED, stands)
+        self._held_back = bases_of(stands) | self._held_back
+        self._chronicle.rebase({name: base + FAR for name, base in self._held_back.items()})
+
+    def _has_waited(self, stamp: float) -> bool:
+        if self._waits_until > stamp:
+            return False
+        self._waits_until = 0.0
+        if self._held_back:
+            self._chronicle.rebase(self._held_back)
+            self._held_back = {}
+        return True
+
+    def _drop_kept(self) -> None:
+        """Somebody else has said it."""
         self._understudy.take()
         self._chronicle.waive(self._chronicle.number)
+
+    def _keep_for_others(self, flush: Flush) -> None:
+        self._put(0, flush.batch.part(own=True))
+        self._keep(flush._replace(batch=flush.batch.part(own=False)))
 
     def _settle(self, now: float) -> None:
         if not self._chronicle.lasting:  # nobody will go on with what is in flight
@@ -242,7 +317,9 @@ class Speaker:
             chronicle.commit()
             if number in self._mine:
                 lacking = [one for one in chronicle.sinks if chronicle.lacks(one, number)]
-                self._source.say(self._mine[number], lacking)
+                cut = self._mine[number]
+                accounts = self._accounts.at(cut, self._held_back)
+                self._source.say(Said(cut, tuple(lacking), accounts))
             done = chronicle.delivered_to_all
             self._mine = {of: cut for of, cut in self._mine.items() if of > done}
 

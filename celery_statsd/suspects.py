@@ -10,8 +10,8 @@ from math import inf
 
 from celery_statsd.endings import denied
 from celery_statsd.lanes import Lane
+from celery_statsd.life import Life
 from celery_statsd.passage import Passage
-from celery_statsd.roster import Life
 
 Open = Mapping[str, Passage]
 """The newest attempt of each usual task that waits or runs, the oldest task first."""

@@ -25,7 +25,7 @@ from celery_statsd.events import (
     TaskEvent,
     epoch,
 )
-from celery_statsd.roster import Index, Life
+from celery_statsd.life import Index, Life
 
 END_OF = {
     Succeeded: Moment.SUCCEEDED,

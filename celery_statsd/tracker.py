@@ -31,8 +31,8 @@ from celery_statsd.choice import RECEIPT
 from celery_statsd.clocks import Clocks
 from celery_statsd.endings import doubtful, endings
 from celery_statsd.events import OUTCOMES, Change, Moment, Sent, TaskEvent
+from celery_statsd.life import Index, Life
 from celery_statsd.queues import Queues
-from celery_statsd.roster import Index, Life
 from celery_statsd.scope import CLUSTER, Scope
 from celery_statsd.task import MOST_OPEN, Attempt, Sending, Stage, Task
 

@@ -108,9 +108,9 @@ class Voice(Source):
         if self.connected:
             self._wire.mark(self.identity, stamp)
 
-    def say(self, cut: str, lacking: Iterable[str]) -> None:
+    def say(self, said: Said) -> None:
         if self.connected:
-            self._wire.say(Said(cut, tuple(lacking)))
+            self._wire.say(said)
 
     def hear(self) -> bytes | Turn:
         """The next of the stream."""
@@ -175,10 +175,12 @@ class Mail:
 
 
 class Sums:
-    """What one sink has got of the cluster, by metric; and which series came twice at a time."""
+    """What one sink has got of the cluster, by metric, and of tasks, how often each started; and
+    which series came twice at a time."""
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
+        self.tasks: Counter[str] = Counter()
         self.again: list[tuple[str, float]] = []
         self._seen: set[tuple[str, float]] = set()
 
@@ -192,6 +194,8 @@ class Sums:
                 self.counters[series.metric] += total
             elif (series.family, series.metric) == ("worker", "events_lost"):
                 self.counters["events_lost"] += total
+            elif (series.family, series.metric) == ("task", "started"):
+                self.tasks[series.entity] += total
 
 
 class Singer:
@@ -312,12 +316,16 @@ class Stage:
             agent.kill()
 
     def work(self) -> None:
-        """One attempt, from its receipt to its end."""
+        """One attempt of a task of its own, from its receipt to its end."""
         self.truth += 1
         uuid, now = f"t{self.truth}", self.wire.now
         one = self._worker
         self.wire.stream.append(
-            body(one.received(uuid, now), one.started(uuid, now), one.succeeded(uuid, now))
+            body(
+                one.received(uuid, now, name=uuid),
+                one.started(uuid, now),
+                one.succeeded(uuid, now),
+            )
         )
 
     def pulse(self) -> None:
@@ -330,9 +338,21 @@ class Stage:
             self.work()
             self.wire.stream.pop()
 
+    def forget(self) -> None:
+        """Redis loses all it knows, and all who hear it."""
+        self.wire.lease = self.wire.cut = ""
+        self.wire.said, self.wire.warm = None, set()
+        for agent in self.living:
+            agent.voice.connected = False
+
     def pass_time(self) -> None:
         """From one step to the next."""
         self.wire.now += STEP
+
+    @property
+    def hearing(self) -> list[Singer]:
+        """Those of them who are connected."""
+        return [agent for agent in self.living if agent.voice.connected]
 
     @property
     def living(self) -> list[Singer]:
@@ -352,16 +372,33 @@ class Stage:
             for _ in range(4):
                 self.wire.now += FREQ
                 self.pulse()
-                for agent in self.living:
-                    agent.read(len(self.wire.stream))
-                    agent.voice.renew()
-            self.beat()
-            for agent in self.living:
-                agent.read(len(self.wire.stream))
-            for agent in self.living:
-                while any(mail.entries for mail in agent.mail):
-                    for sink in range(len(SINKS)):
-                        agent.deliver(sink)
+                self._hear()
+            self.tell()
+
+    def tell(self) -> None:
+        """A flush, which all sinks get and all agents know of."""
+        self.beat()
+        self._hear()
+        for agent in self.living:
+            while any(mail.entries for mail in agent.mail):
+                for sink in range(len(SINKS)):
+                    agent.deliver(sink)
+        self._hear()
+
+    def go_on(self, attempts: int) -> None:
+        """So many attempts in half a second, a heartbeat, and a flush, if one is due."""
+        for _ in range(attempts):
+            self.work()
+        self.wire.now += FREQ
+        self.pulse()
+        self._hear()
+        if self.wire.now % 1.0 < FREQ:
+            self.tell()
+
+    def _hear(self) -> None:
+        for agent in self.hearing:
+            agent.read(len(self.wire.stream))
+            agent.voice.renew()
 
 
 speaking_outlet = (speaking, "Outlet", Mail)

@@ -5,7 +5,8 @@ from collections import Counter
 from celery_statsd.choice import ENDED, RECEIPT
 from celery_statsd.clocks import host_of
 from celery_statsd.events import Change, Moment, Sent, Started, TaskEvent, decode
-from celery_statsd.roster import Life, Roster
+from celery_statsd.life import Life
+from celery_statsd.roster import Roster
 from celery_statsd.task import Stage
 from celery_statsd.tracker import Tracker
 from tests.bodies import NOON, Event, Process, body

@@ -4,7 +4,7 @@ import pytest
 
 from celery_statsd.endings import WARM_SHUTDOWN, doubtful, endings
 from celery_statsd.events import Moment, decode
-from celery_statsd.roster import Life
+from celery_statsd.life import Life
 from celery_statsd.task import Attempt, Stage, Task
 from tests.bodies import NOON, Process, body
 

@@ -57,9 +57,9 @@ DOORS = {
 """Each dependency, and the modules that may import it."""
 
 HEART = (
-    "events", "choice", "task", "tracker", "endings", "queues", "roster", "clocks", "rules.*",
-    "lanes", "passage", "passages", "suspects", "aggregator", "scribe", "names", "ledger", "metric",
-    "pipeline", "scope",
+    "events", "choice", "task", "tracker", "endings", "queues", "life", "accounts", "roster",
+    "clocks", "rules.*", "lanes", "passage", "passages", "suspects", "aggregator", "scribe",
+    "names", "ledger", "metric", "pipeline", "scope",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""
 

@@ -7,10 +7,10 @@ import pytest
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.events import Moment, decode
 from celery_statsd.lanes import TIMERS, Lane, Lanes, speakers
+from celery_statsd.life import Index, Life
 from celery_statsd.metric import Batch
 from celery_statsd.names import Names
 from celery_statsd.queues import OVERTAKEN, Queues
-from celery_statsd.roster import Index, Life
 from celery_statsd.rules import COUNTERS
 from celery_statsd.rules.task import LONGEST
 from celery_statsd.task import Stage

@@ -8,9 +8,9 @@ import pytest
 from celery_statsd import passage
 from celery_statsd.events import Moment, decode
 from celery_statsd.lanes import Lanes
+from celery_statsd.life import Index, Life
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.queues import Queues
-from celery_statsd.roster import Index, Life
 from tests.bodies import NOON, Event, Process, body, client, iso
 from tests.test_passages import closed
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_statsd.events import Started
+from celery_statsd.life import Life
 from celery_statsd.metric import Batch
 from celery_statsd.pipeline import Pipeline
-from celery_statsd.roster import Life
 from celery_statsd.scope import Scope
 from tests.bodies import patiently
 from tests.cluster import Cluster, Deed

@@ -1,16 +1,14 @@
 """The roster's laws: who is alive, who came anew, and how many starts never arrived."""
 
 from celery_statsd.events import Change, Started, decode
+from celery_statsd.life import FREQ, Life, State
 from celery_statsd.roster import (
     BATCHING,
     FORGOTTEN_AFTER,
-    FREQ,
     KEPT_AFTER,
     LONGEST_SILENCE,
     MUTE,
-    Life,
     Roster,
-    State,
 )
 from tests.bodies import NOON, Event, Process, body
 

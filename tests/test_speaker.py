@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from celery_statsd.sinks.base import Address
 from celery_statsd.sinks.memory import MemorySink
-from celery_statsd.speaker import SKEW, aside
+from celery_statsd.speaker import REGATHER, SKEW, aside
 from celery_statsd.understudy import MOST
 from tests.bodies import Process, body, patiently
 from tests.chorus import FREQ, SINKS, Singer, Stage, speaking_outlet
@@ -156,6 +156,43 @@ def test_a_gap_that_all_had_is_told_to_the_unit(gaps: list[tuple[int, int, bool]
         for sums in stage.sums.values():
             assert stage.truth == sums.counters["started"] + sums.counters["events_lost"]
             assert sum(unheard for _, unheard, _ in gaps) == sums.counters["events_lost"]
+
+
+epochs = st.lists(
+    st.tuples(st.lists(st.integers(0, 2 * int(REGATHER)), min_size=3, max_size=3),
+              st.integers(0, 4), st.integers(1, 30)),
+    max_size=5,
+)  # fmt: skip
+"""Half seconds after which each agent is back; attempts that nobody hears; half seconds until
+Redis is gone again."""
+
+
+@settings(patiently, max_examples=60)
+@given(epochs, st.booleans())
+def test_a_redis_that_forgets_again_and_again(
+    lives: list[tuple[list[int], int, int]], lasting: bool
+) -> None:
+    """Each time its agents are back at other moments, and some of them not before it goes again.
+    Nothing is counted twice, and what is missing is told, whoever comes first."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = journals(folder, 3) if lasting else [None] * 3
+        with Stage(paths) as stage:
+            warm_up(stage)
+            stage.settle()
+            for backs, unheard, until in [*lives, ([0, 3, 5], 1, 40)]:
+                stage.forget()
+                stage.unheard(unheard)
+                for moment in range(until):
+                    for agent, back in zip(stage.agents, backs, strict=True):
+                        if back == moment:
+                            agent.join()
+                    stage.go_on(2)
+                stage.tell()
+            stage.settle()
+            for sums in stage.sums.values():
+                assert stage.truth == sums.counters["started"] + sums.counters["events_lost"]
+                assert {1} == set((+sums.tasks).values())
+                assert [] == sums.again
 
 
 def journals(folder: str, number: int = 2) -> list[Path | None]:

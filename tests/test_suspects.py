@@ -8,9 +8,9 @@ import pytest
 from celery_statsd import suspects
 from celery_statsd.events import decode
 from celery_statsd.lanes import Lane
+from celery_statsd.life import Life
 from celery_statsd.passage import Passage
 from celery_statsd.queues import Line
-from celery_statsd.roster import Life
 from tests.bodies import NOON, Process, body
 
 PATIENCE = 60.0

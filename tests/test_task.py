@@ -4,7 +4,7 @@ import pytest
 
 from celery_statsd.choice import ENDED, RECEIPT
 from celery_statsd.events import Moment, TaskEvent, decode
-from celery_statsd.roster import Life
+from celery_statsd.life import Life
 from celery_statsd.task import LONGEST_HISTORY, Attempt, Sending, Task
 from tests.bodies import NOON, Event, Process, body, client, iso
 

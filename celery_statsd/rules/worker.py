@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from celery_statsd.events import Moment
+from celery_statsd.life import Life, State
 from celery_statsd.metric import Kind
-from celery_statsd.roster import Life, State
 from celery_statsd.rules.base import Rule
 
 FAMILY = ("worker",)

@@ -15,11 +15,13 @@ Laws, each paid for by a failure seen in the usual receivers:
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from celery_statsd.accounts import Account
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import MASK, Log
 
@@ -93,21 +95,22 @@ class Mark(NamedTuple):
     """A place in a stream that every agent of a chorus hears: a flush ends here.
 
     `cut` names the mark, `stamp` is the flush's time (epoch seconds); `mine`: this agent says it,
-    else another one does. `missed`: its speaker, too, may not have heard all since the last one.
+    else another one does.
     """
 
     cut: str
     stamp: float
     mine: bool
-    missed: bool = False
 
 
 class Said(NamedTuple):
     """The speaker has delivered the flush that ended at the mark `cut`, and all before it, to all
-    sinks but those that are `lacking` it."""
+    sinks but those that are `lacking` it. `accounts`: what it had accounted for at that mark, of
+    each worker."""
 
     cut: str
     lacking: tuple[str, ...] = ()
+    accounts: Mapping[str, Account] = MappingProxyType({})
 
 
 class Joined(NamedTuple):
@@ -222,8 +225,8 @@ class Source(ABC):
         """Ask for a Mark, for a flush of that time. Only the speaker's wish is granted; the `last`
         one also to an agent that speaks by then because nobody else does."""
 
-    def say(self, cut: str, lacking: Iterable[str]) -> None:  # noqa: B027
-        """Let the chorus know that the flush of that mark is delivered to all sinks but those."""
+    def say(self, said: Said) -> None:  # noqa: B027
+        """Let the chorus know what is delivered."""
 
     def doubt(self, reason: str) -> None:  # noqa: B027
         """Nothing is heard that should be: connect anew, if that may help."""

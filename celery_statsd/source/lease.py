@@ -7,10 +7,10 @@ is Redis itself.
 
 | key or channel                          | what                                                |
 | --------------------------------------- | --------------------------------------------------- |
-| `celery-statsd/<db>/<exchange>/<group>` | `["mark", cut, stamp, missed]`, `["said", cut, ...]` |
+| `celery-statsd/<db>/<exchange>/<group>` | `["mark", cut, stamp]`; the last word as below      |
 | the same and `/lease`                   | the speaker's identity, for LEASE seconds           |
 | the same and `/cut`                     | the last mark                                       |
-| the same and `/said`                    | the last word of what was said                      |
+| the same and `/said`                    | `["said", cut, lacking, accounts]`, the last        |
 | the same and `/warm`                    | who has heard all that is not said yet, and until   |
 |                                         | when that holds (Redis's clock, ms): a sorted set   |
 
@@ -24,7 +24,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import RedisError, ResponseError
 
+from celery_statsd.accounts import Account
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
 from celery_statsd.source.base import Joined, Mark, Said
@@ -90,12 +91,12 @@ _NEVER = ("permission", "executing the script", "unknown command", "non determin
 class _Mark(msgspec.Struct, frozen=True, array_like=True, tag="mark"):
     cut: str
     stamp: float
-    missed: bool = False
 
 
 class _Said(msgspec.Struct, frozen=True, array_like=True, tag="said"):
     cut: str
     lacking: tuple[str, ...] = ()
+    accounts: dict[str, Account] = {}
 
 
 _encode = msgspec.json.Encoder().encode
@@ -114,7 +115,6 @@ class Lease:
         self.refused = False
         self._keys = tuple(f"{name}/{key}" for key in ("lease", "cut", "said", "warm"))
         self._identity = identity
-        self._fresh = True  # no mark was heard yet: what was before it may have been missed
         self._connection = connection
         self._log = log
         self._trouble = Trouble(log, "lease_out_of_reach", "lease_in_reach")
@@ -155,9 +155,9 @@ class Lease:
             self._wishes.put(self._renew)
         self._wishes.put(partial(self._mark, stamp))
 
-    def say(self, cut: str, lacking: Iterable[str]) -> None:
+    def say(self, said: Said) -> None:
         """Let the others know which flush is delivered, and which sinks do not have it yet."""
-        self._wishes.put(partial(self._say, cut, tuple(lacking)))
+        self._wishes.put(partial(self._say, said))
 
     def retire(self) -> None:
         """Nobody is to count on this agent any more; `alone` is up to date when it is done."""
@@ -173,11 +173,10 @@ class Lease:
         if isinstance(word, _Said):
             if word.cut in self._marks and not word.lacking and self._knows == "cold":
                 self._knows = "warm"
-            return Said(word.cut, word.lacking)
+            return _said(word)
         if self._knows == "cold":
             self._marks.append(word.cut)
-        self._fresh = False
-        return Mark(word.cut, word.stamp, self._is_mine(word.cut) and self.held, word.missed)
+        return Mark(word.cut, word.stamp, self._is_mine(word.cut) and self.held)
 
     def leave(self) -> None:
         """Say what is still to be said, and give the lease back."""
@@ -254,11 +253,11 @@ class Lease:
 
     def _mark(self, stamp: float) -> None:
         cut = f"{self._identity}:{time.time_ns()}"
-        wire = _encode(_Mark(cut, stamp, self._fresh))
+        wire = _encode(_Mark(cut, stamp))
         self._ask(_MARK, self._identity, cut, self.channel, wire)
 
-    def _say(self, cut: str, lacking: tuple[str, ...]) -> None:
-        self._ask(_SAY, self.channel, _encode(_Said(cut, lacking)))
+    def _say(self, said: Said) -> None:
+        self._ask(_SAY, self.channel, _encode(_Said(said.cut, said.lacking, dict(said.accounts))))
 
     def _give_back(self) -> None:
         self._ask(_LEAVE, self._identity)
@@ -283,4 +282,8 @@ def _said_in(wire: str) -> Said | None:
         word = _decode(wire)
     except msgspec.MsgspecError:
         return None
-    return Said(word.cut, word.lacking) if isinstance(word, _Said) else None
+    return _said(word) if isinstance(word, _Said) else None
+
+
+def _said(word: _Said) -> Said:
+    return Said(word.cut, word.lacking, word.accounts)

@@ -10,7 +10,7 @@ import itertools
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ from redis.retry import Retry
 from celery_statsd.errors import BrokerLost, ConfigError
 from celery_statsd.log import Log
 from celery_statsd.names import escape
-from celery_statsd.source.base import Broker, Message, Source, Tls, Turn, place_of, scrubbed
+from celery_statsd.source.base import Broker, Message, Said, Source, Tls, Turn, place_of, scrubbed
 from celery_statsd.source.lease import Lease
 from celery_statsd.source.resp import Subscriber
 
@@ -146,10 +146,10 @@ class RedisSource(Source):
         if lease := self._lease:
             lease.mark(stamp, last)
 
-    def say(self, cut: str, lacking: Iterable[str]) -> None:
+    def say(self, said: Said) -> None:
         """Published, and kept for those who are still to come."""
         if lease := self._lease:
-            lease.say(cut, lacking)
+            lease.say(said)
 
     def doubt(self, reason: str) -> None:
         """Leave this server, and ask anew which one is the master."""

@@ -3,8 +3,8 @@
 import pytest
 
 from celery_statsd.events import Moment, decode
+from celery_statsd.life import Life, State
 from celery_statsd.metric import Kind
-from celery_statsd.roster import Life, State
 from celery_statsd.rules import worker
 from celery_statsd.rules.worker import Sight
 from tests.bodies import NOON, Process, body

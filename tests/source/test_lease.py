@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import redis
 
+from celery_statsd.accounts import Account
 from celery_statsd.log import Log
 from celery_statsd.source.base import Broker, Joined, Mark, Message, Said, Turn
 from celery_statsd.source.lease import LEASE
@@ -141,7 +142,7 @@ def warmed(*voices: Voice) -> None:
     leader = leading(*voices)
     others = [voice for voice in voices if voice is not leader]
     cut = marked(leader, *others).cut
-    leader.source.say(cut, ())
+    leader.source.say(Said(cut))
     until(lambda: all(voice.last(Said) for voice in voices), "all have heard it", *voices)
 
 
@@ -190,17 +191,19 @@ def test_who_does_not_speak_sets_no_mark(sing: Sing) -> None:
 
 
 def test_what_is_said_is_heard_and_kept(sing: Sing) -> None:
-    """By the others, and by those who come later; with the sinks that lack it."""
+    """By the others, and by those who come later; with the sinks that lack it, and how much of
+    each worker it accounts for."""
     one, other = sing("a"), sing("b")
     leader = leading(one, other)
     follower = other if leader is one else one
     cut = marked(leader, follower).cut
-    leader.source.say(cut, ("graphite://b",))
+    said = Said(cut, ("graphite://b",), {"w1@a": Account(7, 20, 3.5, 21)})
+    leader.source.say(said)
     until(lambda: follower.last(Said), "it is heard", follower)
     late = sing("c")
 
-    assert Said(cut, ("graphite://b",)) == follower.last(Said)
-    assert Joined(cut, False, Said(cut, ("graphite://b",))) == late.turns[0]
+    assert said == follower.last(Said)
+    assert Joined(cut, False, said) == late.turns[0]
 
 
 def test_a_warm_one_takes_over(sing: Sing) -> None:
