@@ -161,8 +161,10 @@ class Speaker:
             return
         self._settle(now)
         flush = self._chronicle.flush(now, last=True, stamp=stamp)
-        speaks = self._source.chorus or self._may_speak(now)
-        self._say(flush if speaks else self._put_aside(flush))
+        if self._source.chorus:  # a speaker may have left before it heard its own last mark
+            self._say_kept_and(flush)
+        else:
+            self._say(flush if self._may_speak(now) else self._put_aside(flush))
 
     def _outlet_for(self, sink: Sink, known: list[Outlet]) -> Outlet:
         for outlet in known:
@@ -183,19 +185,17 @@ class Speaker:
         began = time.perf_counter()
         self._stamp = mark.stamp
         self._vitals.note(self._all())
-        if self.leaving:
+        last = self.leaving and mark.mine  # another's says nothing of what comes behind it
+        if last:
             self._settle(now)
-        flush = self._chronicle.flush(now, self.leaving, mark.stamp, mark.cut)
+        flush = self._chronicle.flush(now, last, mark.stamp, mark.cut)
         self._chronicle.begin_anew(now)
         self._vitals.flush_took = time.perf_counter() - began
         self._beats_uncut = 0
-        self.said_farewell = self.leaving
+        self.said_farewell = last
         self._accounts.note(mark.cut, self._chronicle.pipeline.stands())
         if mark.mine:
-            self._chronicle.given_up += self._understudy.gone
-            for one in (*self._understudy.take(), flush):
-                self._mine[one.number] = one.cut
-                self._say(one)
+            self._say_kept_and(flush)
         else:
             self._has_rivals = True
             self._keep_for_others(flush)
@@ -290,6 +290,13 @@ class Speaker:
         gone = self._understudy.keep(flush)
         if gone:
             self._chronicle.waive(gone)
+
+    def _say_kept_and(self, flush: Flush) -> None:
+        """All that is not said yet."""
+        self._chronicle.given_up += self._understudy.gone
+        for one in (*self._understudy.take(), flush):
+            self._mine[one.number] = one.cut
+            self._say(one)
 
     def _say(self, flush: Flush) -> None:
         for outlet in self.outlets:

@@ -328,6 +328,26 @@ def test_the_last_to_leave_says_what_is_left(
         assert_exact(stage)
 
 
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_mark_its_speaker_did_not_hear_is_no_end(lasting: bool, tmp_path: Path) -> None:
+    """It asked for a mark and left; the last of all, who has cut there, leaves without another."""
+    with Stage([tmp_path / str(n) if lasting else None for n in range(2)]) as stage:
+        warm_up(stage)
+        work(stage, 3)
+        first, second = stage.agents
+        stamp = stage.wire.now + 1.0
+        first.stop(stamp)
+        stage.wire.lease = first.voice.identity
+        stage.wire.mark(first.voice.identity, stamp)
+        second.stop(stamp + 1.0)
+        if lasting:
+            second.start()
+            stage.wire.leave(first.voice.identity)
+            stage.settle()
+
+        assert_exact(stage)
+
+
 def test_who_leaves_others_leaves_the_rest_to_them(stage: Stage) -> None:
     """Its last flush would stand at the same time as theirs; its gauges end at 0 all the same."""
     first, second = stage.agents

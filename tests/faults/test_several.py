@@ -441,12 +441,17 @@ def test_parts_count_each_event_once(
     def all_told() -> bool:
         return all(troupe.counted(stage) >= crowd.sent for stage in stages)
 
+    def flushes(host: str) -> int:
+        return statsd.counters[f"celery.faults.agent.{host}.ticks.self"]
+
     with Troupe(tmp_path, statsd, BEAT) as troupe:
         for name, part in (("a", 1), ("b", 2), ("c", 3), ("d", 1)):
             troupe.add(on_rabbit.url, name, "--partitions", "3", "--partition", str(part))
         gone, back = troupe.agents[:2]
         crowd.work(400)
-        wait_until(all_told, PATIENCE, "all is told: no flush is in hand")
+        wait_until(all_told, PATIENCE, "all is told")
+        before = flushes("b")
+        wait_until(lambda: flushes("b") > before, PATIENCE, "that flush is not in hand any more")
         troupe.end(back, number)
         troupe.end(gone, signal.SIGTERM)
         troupe.agents.remove(gone)
