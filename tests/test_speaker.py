@@ -167,7 +167,7 @@ epochs = st.lists(
 Redis is gone again."""
 
 
-@settings(patiently, max_examples=60)
+@settings(patiently, max_examples=15)
 @given(epochs, st.booleans())
 def test_a_redis_that_forgets_again_and_again(
     lives: list[tuple[list[int], int, int]], lasting: bool
