@@ -44,7 +44,8 @@ class Clocks:
             if len(self._hosts) >= MOST_HOSTS:
                 self._hosts.clear()
             host = self._hosts[hostname] = host_of(hostname)
-        self.observe(host, timestamp, arrival)
+        if arrival >= self._turn_at or arrival - timestamp < self._young.get(host, math.inf):
+            self.observe(host, timestamp, arrival)
         return host
 
     def observe(self, host: str, timestamp: float, arrival: float) -> None:

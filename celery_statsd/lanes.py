@@ -11,7 +11,7 @@ runs in it is what came in less what went out.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
+from operator import add, attrgetter, sub
 from typing import Any
 
 from celery_statsd.aggregator import Aggregator
@@ -20,7 +20,6 @@ from celery_statsd.life import Index, Life
 from celery_statsd.metric import Kind
 from celery_statsd.queues import Line, Queues
 from celery_statsd.rules import CATALOGUE
-from celery_statsd.rules.base import Rule
 from celery_statsd.rules.task import LONGEST
 from celery_statsd.task import Stage
 
@@ -47,12 +46,22 @@ def speakers(news: Moment, told: int) -> tuple[Speaker, ...]:
     )
 
 
-COUNTED = tuple(
-    (moment, rule)
-    for moment in MOMENTS
-    for rule in CATALOGUE
-    if rule.kind is Kind.COUNTER and rule.needs == (moment,) and rule.families != ("exception",)
-)
+METRICS = {
+    family: [
+        (place, rule.metric)
+        for place, moment in enumerate(MOMENTS)
+        for rule in CATALOGUE
+        if rule.kind is Kind.COUNTER and rule.needs == (moment,) and family in rule.families
+    ]
+    for family in ("cluster", "task", "worker", "queue")
+}
+"""The counters that a lane feeds in each family: the place in MOMENTS of each, and its name."""
+
+Whose = tuple[str, str]
+Series = tuple[str, str, str]
+
+_ALL: Whose = ("cluster", "all")
+_NONE = [0] * len(MOMENTS)
 _counts = attrgetter(*(moment.word for moment in MOMENTS))
 
 
@@ -62,13 +71,14 @@ class Lane:
     A lane without a life is that of the sendings: `sent` are those counted here, `waiting` those
     that wait in `line`, their queue; none of them was sent before `oldest`. `received` ... `failed`
     are the usual tasks' moments; `handed_reserved` and `handed_running` are those that went on as
-    unusual ones. `times` are seconds, by the places of TIMERS; `errors` the failures by class.
+    unusual ones. `times` are seconds, by the places of TIMERS; `errors` the failures by class;
+    `whose` are the families and entities it counts in.
     """
 
     __slots__ = (
         "errors", "failed", "folded", "handed_reserved", "handed_running", "life", "line", "name",
         "oldest", "queue", "received", "retried", "sent", "started", "succeeded", "times",
-        "waiting",
+        "waiting", "whose",
     )  # fmt: skip
 
     def __init__(self, name: str, life: Life | None, queue: str | None, line: Line) -> None:
@@ -76,6 +86,7 @@ class Lane:
         self.life = life
         self.queue = queue
         self.line = line
+        self.whose = tuple(_entities(name, self.hostname, queue))
         self.oldest = math.inf
         self.sent = self.received = self.started = self.succeeded = self.failed = 0
         self.retried = 0
@@ -124,14 +135,18 @@ def _plain(lane: Lane, index: Index) -> list[Any]:
 
 
 class Lanes:
-    """All lanes in use. `totals` counts the moments folded, `clamped` the durations that clocks
-    made negative or absurd."""
+    """All lanes in use. `clamped` counts the durations that clocks made negative or absurd."""
 
     def __init__(self, queues: Queues) -> None:
-        self.totals: Counter[Moment] = Counter()
         self.clamped = 0
+        self._totals = _NONE
         self._queues = queues
         self._lanes: dict[tuple[str, Life | None, str | None], Lane] = {}
+
+    @property
+    def totals(self) -> Counter[Moment]:
+        """How often each moment was folded."""
+        return Counter(dict(zip(MOMENTS, self._totals, strict=True)))
 
     def __len__(self) -> int:
         """How many there are."""
@@ -140,14 +155,14 @@ class Lanes:
     def dump(self, index: Index) -> dict[str, Any]:
         """Itself as plain values; lives by their number."""
         return {
-            "totals": {moment.value: number for moment, number in self.totals.items()},
+            "totals": self._totals,
             "clamped": self.clamped,
             "lanes": [_plain(lane, index) for lane in self._lanes.values()],
         }
 
     def load(self, state: Mapping[str, Any], lives: Sequence[Life]) -> None:
         """Go on from what `dump` told."""
-        self.totals.update({Moment(word): number for word, number in state["totals"].items()})
+        self._totals = state["totals"]
         self.clamped = state["clamped"]
         for name, life, queue, numbers, folded, times, errors in state["lanes"]:
             lane = self.of(name, None if life is None else lives[life], queue)
@@ -184,16 +199,20 @@ class Lanes:
 
     def fold(self, aggregator: Aggregator) -> None:
         """Give the aggregator what came since the last time, and forget lanes without news."""
-        idle, times = [], defaultdict[tuple[str, str, str], list[float]](list)
+        idle, sums, times = [], dict[Whose, list[int]](), defaultdict[Series, list[float]](list)
         for key, lane in self._lanes.items():
             counts = _counts(lane)
             if counts != lane.folded:
-                self._fold_counts(aggregator, lane, counts)
+                _add(sums, lane, counts)
                 self._gather(lane, times)
             elif any(lane.times):
                 self._gather(lane, times)
             elif not (lane.waiting or lane.reserved or lane.running):
                 idle.append(key)
+            for error, number in lane.errors.items():
+                aggregator.count("exception", error, "failed", number)
+            lane.errors.clear()
+        self._count(aggregator, sums)
         for series, values in times.items():
             aggregator.time_all(*series, values)
         for key in idle:
@@ -212,26 +231,21 @@ class Lanes:
         for stage, number in lane.stages():
             aggregator.gauge("task", lane.name, stage.value, number)
 
-    def _fold_counts(self, aggregator: Aggregator, lane: Lane, counts: tuple[int, ...]) -> None:
-        news = {
-            moment: new - old for moment, new, old in zip(MOMENTS, counts, lane.folded, strict=True)
-        }
-        lane.folded = counts
-        self.totals.update(news)
-        for moment, rule in COUNTED:
-            if news[moment]:
-                for family, entity in _entities(lane, rule):
-                    aggregator.count(family, entity, rule.metric, news[moment])
-        for error, number in lane.errors.items():
-            aggregator.count("exception", error, "failed", number)
-        lane.errors.clear()
+    def _count(self, aggregator: Aggregator, sums: dict[Whose, list[int]]) -> None:
+        """Let the aggregator have the counters of each entity, by the places of MOMENTS."""
+        self._totals = list(map(add, self._totals, sums.get(_ALL, _NONE)))
+        for (family, entity), news in sums.items():
+            for place, metric in METRICS[family]:
+                if news[place]:
+                    aggregator.count(family, entity, metric, news[place])
 
     def _gather(self, lane: Lane, times: dict[tuple[str, str, str], list[float]]) -> None:
         for rule, seconds in zip(TIMERS, lane.times, strict=True):
             if seconds:
                 values = self.milliseconds(seconds)
-                for family, entity in _entities(lane, rule) if values else ():
-                    times[family, entity, rule.metric] += values
+                for family, entity in lane.whose if values else ():
+                    if family in rule.families:
+                        times[family, entity, rule.metric] += values
                 seconds.clear()
 
     def milliseconds(self, seconds: list[float]) -> list[float]:
@@ -242,10 +256,19 @@ class Lanes:
         return [value * 1000.0 for value in seconds]
 
 
-def _entities(lane: Lane, rule: Rule) -> Iterator[tuple[str, str]]:
-    """The families and entities in which `rule` counts what is in `lane`."""
-    whose = {"cluster": "all", "task": lane.name, "worker": lane.hostname, "queue": lane.queue}
-    for family in rule.families:
-        entity = whose[family]
-        if entity is not None:
-            yield family, entity
+def _add(sums: dict[Whose, list[int]], lane: Lane, counts: tuple[int, ...]) -> None:
+    """Add the news of `lane` to what came for each entity it belongs to."""
+    news = list(map(sub, counts, lane.folded))
+    lane.folded = counts
+    for whose in lane.whose:
+        known = sums.get(whose)
+        sums[whose] = news if known is None else list(map(add, known, news))
+
+
+def _entities(name: str, worker: str | None, queue: str | None) -> Iterator[Whose]:
+    yield _ALL
+    yield "task", name
+    if worker is not None:
+        yield "worker", worker
+    if queue is not None:
+        yield "queue", queue

@@ -92,10 +92,13 @@ class Passages:
         """A task was published, from `host`; `owned`: it is counted here."""
         uuid, name, retries = event.uuid, event.name, event.retries or 0
         newest = self._newest(uuid)
-        if newest is not None and newest.sent is None:
+        late = None
+        if newest is None:
+            usual = retries == 0 and not self._tracker.knows(uuid)
+        elif newest.sent is None:
             late, usual = newest, newest.retries == retries
         else:
-            late, usual = None, self._is_next(uuid, newest, retries)
+            usual = _may_follow(newest, retries)
         if not usual or event.expires or not name or (newest and newest.lane.name != name):
             return False
         lane = self._lanes.of(name, None, label(event.queue))
@@ -151,7 +154,7 @@ class Passages:
         passage.runtime = event.runtime
         passage.lane.succeeded += 1
         _end(passage, event.timestamp, Moment.SUCCEEDED, _AT_SUCCESS)
-        self._shelve(uuid, self._take_out(uuid))
+        self._close(uuid, passage)
         return True
 
     def failed(self, event: Failed, life: Life, _: float) -> bool:
@@ -164,7 +167,7 @@ class Passages:
         lane.failed += 1
         lane.errors[error] = lane.errors.get(error, 0) + 1
         _end(passage, event.timestamp, Moment.FAILED, _AT_FAILURE)
-        self._shelve(uuid, self._take_out(uuid))
+        self._close(uuid, passage)
         return True
 
     def retried(self, event: Retried, life: Life, _: float) -> bool:
@@ -178,7 +181,7 @@ class Passages:
         passage.lane.retried += 1
         _end(passage, event.timestamp, Moment.RETRIED, _AT_RETRY)
         if passage is newest or (newest.received is None and not self._whole):
-            self._shelve(uuid, self._take_out(uuid))
+            self._close(uuid, newest)
         return True
 
     def hand_over(self, uuid: str) -> None:
@@ -239,22 +242,16 @@ class Passages:
         """The newest attempt of a usual task."""
         return self._open.get(uuid) or self._past.get(uuid) or self._long_past.get(uuid)
 
-    def _is_next(self, uuid: str, newest: Passage | None, retries: int) -> bool:
-        """Whether an attempt of so many `retries` may come after `newest`, the one known so far."""
-        if newest is None:
-            return retries == 0 and not self._tracker.knows(uuid)
-        if newest.retries != retries - 1 or retries > MOST_RETRIES:
-            return False
-        return newest.runs or newest.outcome is Moment.RETRIED
-
     def _received_first(self, event: Received, life: Life, now: float) -> bool:
         """A receipt of what does not wait: its sending is not known, or nothing waits here."""
         uuid, name, retries = event.uuid, event.name, event.retries or 0
         newest = self._newest(uuid)
-        if newest is not None and newest.received is None:
+        if newest is None:
+            usual = retries == 0 and not self._tracker.knows(uuid)
+        elif newest.received is None:
             usual = newest.retries == retries
         else:
-            usual = self._is_next(uuid, newest, retries)
+            usual = _may_follow(newest, retries)
         if not usual or not name or name != (newest or event).name:
             return False
         if newest is None or newest.received is not None:
@@ -271,7 +268,9 @@ class Passages:
             lane.waiting += 1
             lane.line.usual += 1
             lane.oldest = min(lane.oldest, sent)
-        if self._whole or (earlier is not None and earlier.runs):
+        if self._whole and earlier is None:
+            self._open[uuid] = passage
+        elif self._whole or (earlier is not None and earlier.runs):
             self._put(uuid, passage)
         else:
             self._take_out(uuid)
@@ -281,7 +280,9 @@ class Passages:
         """`life` has received it."""
         lane, sent = passage.lane, passage.sent
         if sent is not None:
-            lane.line.deliver(sent)
+            line = lane.line
+            if line.usual or line.sendings:
+                line.deliver(sent)
             passage.apart = self._clocks.apart(life.host, passage.sender)
             lane = passage.lane = self._lanes.of(lane.name, life, lane.queue)
         lane.received += 1
@@ -304,7 +305,10 @@ class Passages:
         if passage.outcome is None:
             _move(passage, old, lane)
         if passage.started is not None:
-            _speak(passage, _AT_LATE_TRACE)
+            for place, value in _AT_LATE_TRACE:
+                seconds = value(passage)
+                if seconds is not None:
+                    lane.times[place].append(seconds)
 
     def _put(self, uuid: str, passage: Passage) -> None:
         """It is open, whatever was known of its task before."""
@@ -324,13 +328,18 @@ class Passages:
         self._retries -= newest.retries
         return newest
 
-    def _shelve(self, uuid: str, passage: Passage | None) -> None:
+    def _close(self, uuid: str, newest: Passage) -> None:
+        """Nothing of it waits or runs any more."""
+        del self._open[uuid]
+        self._retries -= newest.retries
+        self._shelve(uuid, newest)
+
+    def _shelve(self, uuid: str, newest: Passage) -> None:
         """Remember it for a while: a sending, or a second end, may still come."""
-        if passage is not None:
-            self._past[uuid] = passage
-            self._past_size += 1 + passage.retries
-            if self._past_size > LONGEST_MEMORY // 2:
-                self._past, self._long_past, self._past_size = {}, self._past, 0
+        self._past[uuid] = newest
+        self._past_size += 1 + newest.retries
+        if self._past_size > LONGEST_MEMORY // 2:
+            self._past, self._long_past, self._past_size = {}, self._past, 0
 
     def _leave(self, passage: Passage) -> None:
         """It is counted here no more where it waits or runs."""
@@ -348,6 +357,13 @@ class Passages:
             life.running -= 1
 
 
+def _may_follow(newest: Passage, retries: int) -> bool:
+    """Whether an attempt of so many `retries` may be the next one."""
+    if newest.retries != retries - 1 or retries > MOST_RETRIES:
+        return False
+    return newest.runs or newest.outcome is Moment.RETRIED
+
+
 def _end(passage: Passage, ended: float, outcome: Moment, speaking: tuple[Speaker, ...]) -> None:
     """It is over; its timers speak."""
     lane = passage.lane
@@ -355,16 +371,10 @@ def _end(passage: Passage, ended: float, outcome: Moment, speaking: tuple[Speake
     lane.life.running -= 1
     passage.ended = ended
     passage.outcome = outcome
-    _speak(passage, speaking)
-
-
-def _speak(passage: Passage, speaking: tuple[Speaker, ...]) -> None:
-    """What the timers say of it."""
-    times = passage.lane.times
     for place, value in speaking:
         seconds = value(passage)
         if seconds is not None:
-            times[place].append(seconds)
+            lane.times[place].append(seconds)
 
 
 def _resume(passage: Passage) -> None:
