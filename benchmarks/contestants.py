@@ -222,12 +222,12 @@ def _samples(stage: Stage) -> list[tuple[str, dict[str, str], int]]:
 # How they are started.
 
 
-def own(*flags: str) -> Command:
-    """Our agent as its users run it, with StatsD as its sink."""
+def own(*flags: str, options: str = "") -> Command:
+    """Our agent as its users run it, with StatsD as its sink, which may have `options`."""
 
     def command(stage: Stage) -> list[str | Path]:
         folder = [part.format(folder=stage.folder) for part in flags]
-        sink = f"statsd://127.0.0.1:{stage.sink.port}"
+        sink = f"statsd://127.0.0.1:{stage.sink.port}{options}"
         return [
             *("-m", "celery_statsd", "agent", "--broker", stage.url),
             *("--sink", sink, "--app", APP, *folder),
@@ -255,10 +255,11 @@ def rival(program: str, *arguments: str) -> Command:
     return lambda stage: [RIVALS / f"{program}.py", *arguments]  # noqa: ARG005
 
 
-def ours(name: str, *flags: str, **more: object) -> Contestant:
+def ours(name: str, *flags: str, options: str = "", **more: object) -> Contestant:
     """Our agent, under a name that says how it is set."""
     fields = {"environment": "celery-statsd", "queue": f"celeryev.statsd.{APP}", **more}
-    return Contestant(name, own(*flags), own_verdict, complete=own_complete, **fields)  # type: ignore[arg-type]
+    command = own(*flags, options=options)
+    return Contestant(name, command, own_verdict, complete=own_complete, **fields)  # type: ignore[arg-type]
 
 
 RABBIT, REDIS = ("rabbitmq",), ("redis",)
@@ -268,6 +269,7 @@ CONTESTANTS = (
     ours(
         "celery-statsd/journal", "--state-dir", "{folder}/state", brokers=RABBIT, loads=("mixed",)
     ),
+    ours("celery-statsd/shared", options="?share_lines=yes", loads=("mixed",)),
     ours(
         "celery-statsd/classic", "--event-queue-type", "classic", brokers=RABBIT, loads=("mixed",)
     ),

@@ -48,7 +48,7 @@ def addresses(statsd: StatsD, bucky: Bucky, graphite: Graphite) -> dict[str, str
     return {
         "statsd_udp": f"statsd://127.0.0.1:{statsd.port}",
         "statsd_tcp": f"statsd+tcp://127.0.0.1:{statsd.port}",
-        "bucky": f"statsd://127.0.0.1:{bucky.port}",
+        "bucky": f"statsd://127.0.0.1:{bucky.port}?share_lines=yes",
         "carbon_line": f"graphite://127.0.0.1:{graphite.line_port}",
         "carbon_pickle": f"graphite+pickle://127.0.0.1:{graphite.pickle_port}",
     }

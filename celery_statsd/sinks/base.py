@@ -115,6 +115,13 @@ class Address:
                 )
 
 
+def yes_or_no(text: str) -> bool:
+    """A kind of option: `yes` or `no`. Raises ValueError."""
+    if text not in ("yes", "no"):
+        raise ValueError(text)
+    return text == "yes"
+
+
 def positive_int(text: str) -> int:
     """A kind of option: a whole number above 0. Raises ValueError."""
     return _positive(int(text))

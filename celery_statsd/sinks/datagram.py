@@ -3,8 +3,11 @@
 | address                              | options                                                  |
 | ------------------------------------ | -------------------------------------------------------- |
 | `statsd://host:8125`                 | `mtu=1432` bytes in a datagram (8932 on loopback),       |
-|                                      | `timeout=3`, `backlog=100000`                            |
+|                                      | `timeout=3`, `backlog=100000`, `share_lines=no`          |
 | `statsd+unixgram:///run/statsd.sock` | the same; `mtu=8192`                                     |
+
+`share_lines=yes` writes the values of a timer into common lines (`name:1|ms:2|ms`), which takes a
+fraction of the datagrams. StatsD and Bucky read them, gostatsd does not.
 
 What counts as arrived: what was sent and not refused. A flush that was refused is sent again whole,
 since what was taken by a StatsD that is gone went with it.
@@ -30,7 +33,7 @@ from typing import Any
 
 from celery_statsd.metric import Batch
 from celery_statsd.sinks import wire
-from celery_statsd.sinks.base import Address
+from celery_statsd.sinks.base import Address, yes_or_no
 from celery_statsd.sinks.lines import remainder
 from celery_statsd.sinks.places import Place, aimed, places
 from celery_statsd.sinks.statsd import PORT, StatsdSink, socket_path
@@ -63,8 +66,13 @@ class DatagramSink(StatsdSink):
     """What both have in common: each datagram is there whole, or not at all."""
 
     def __init__(self, address: Address, mtu: int) -> None:
-        super().__init__(address, "mtu")
+        super().__init__(address, "mtu", "share_lines")
         self._mtu = address.option("mtu", datagram_size, mtu)
+        self._shares_lines = address.option("share_lines", yes_or_no, False)
+
+    @property
+    def _room_for_values(self) -> int:
+        return self._mtu if self._shares_lines else 0
 
     @abstractmethod
     def _made(self) -> Any:

@@ -79,6 +79,11 @@ class StatsdSink(Sink):
         self.tally.dropped += given_up
         return batch
 
+    @property
+    def _room_for_values(self) -> int:
+        """Characters of a line that several values of a timer may share; 0: each has its own."""
+        return 0
+
     @abstractmethod
     def _connected(self) -> Any:
         """A client to send with. Raises OSError when there can be none now."""
@@ -93,7 +98,8 @@ class StatsdSink(Sink):
             client = self._connected()
             client.begin()
             try:
-                _write(client, batch)
+                lines_of = units(batch, self._room_for_values)
+                client.send_all([f"{path}:{value}" for path, value in lines_of])
             finally:
                 taken = client.taken
         except OSError as error:
@@ -109,11 +115,6 @@ class StatsdSink(Sink):
 
     def _down(self, error: OSError, rest: str) -> SinkDown:
         return SinkDown(f"{self.address.text}: {error.strerror or error}; {rest}")
-
-
-def _write(client: Any, batch: Batch) -> None:
-    """Send every line."""
-    client.send_all([f"{path}:{value}" for path, value in units(batch)])
 
 
 class StreamSink(StatsdSink):

@@ -21,7 +21,7 @@ from celery_statsd.sinks.receiver import Receiver
 class DatagramClient(StatsClient):  # type: ignore[misc]
     """pystatsd's UDP client on a connected socket, of which an error is heard, and raised.
 
-    `taken` counts the lines of a flush that went out. No datagram is longer than `mtu` bytes, no
+    `taken` counts the values of a flush that went out. No datagram is longer than `mtu` bytes, no
     flush takes longer than `timeout` seconds.
     """
 
@@ -52,7 +52,7 @@ class DatagramClient(StatsClient):  # type: ignore[misc]
 
     def _send(self, data: str) -> None:
         wire = data.encode("ascii")
-        count = data.count("\n") + 1
+        count = data.count(":")  # one before each value: no path has any
         if len(wire) > self._mtu:
             self._tally.dropped += count
         else:

@@ -278,6 +278,56 @@ def test_a_real_statsd_that_stood_still_has_all(tmp_path, make):
     assert (0, 0) == (sink.tally.overrun, sink.tally.dropped)
 
 
+def by_path(timers):
+    """The values of each timer, least first."""
+    return {path: sorted(values) for path, values in timers.items()}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("sharing", ["", "&share_lines=yes"])
+def test_a_real_statsd_reads_each_value(tmp_path, sink_at, make, sharing):
+    """Alone on its line, or with others; samples stand for as many as they say."""
+    told = {"t.a.runtime": [float(value) for value in range(90)], "t.b.runtime": [0.125]}
+    sample = make.timing([1.5, 2.5, 4.0], count=12)
+    batch = make.batch(
+        counters={"t.a.c": 3}, gauges={"w.g": -3.5}, timers={**told, "t.s.w": sample}
+    )
+    with running(lambda: StatsD(tmp_path, 3600)) as server:
+        sink = sink_at(f"statsd://127.0.0.1:{server.port}?mtu=200{sharing}")
+        sink.send(batch)
+        wait_until(lambda: len(server.timers()) == 3, 10, "all timers are there")
+        assert {**told, "t.s.w": [1.5, 2.5, 4.0]} == by_path(server.timers())
+        assert 3 == server.counters()["t.a.c"]
+        assert -3.5 == server.gauges()["w.g"]
+    assert (sink.tally.packets < 9) == bool(sharing)
+
+
+def test_values_share_lines_if_they_may(datagrams, sink_at, make):
+    """As many as a datagram holds; each line names its path once."""
+    receiver = datagrams()
+    sink = sink_at(f"statsd://127.0.0.1:{receiver.port}?mtu=64&share_lines=yes")
+    sink.send(make.batch(timers={"a.b.c": [1.0] * 20, "a.b.d": make.timing([2, 3], count=8)}))
+    taken = receiver.take(sink.tally.packets)
+
+    lines = "\n".join(taken).split("\n")
+    assert ["a.b.c:" + ":".join(["1|ms"] * n) for n in (11, 9)] == lines[:2]
+    assert ["a.b.d:2|ms|@0.25:3|ms|@0.25"] == lines[2:]
+
+
+def test_shared_lines_are_counted_by_their_values(sink_at, make):
+    """One that no datagram can hold is dropped, with all it has."""
+    sink = sink_at(f"statsd://127.0.0.1:{free_udp_port()}?mtu=64&share_lines=yes")
+    sink.send(make.batch(timers={"a." + "b" * 80: [1.0, 2.0, 3.0]}))
+    assert (3, 0) == (sink.tally.dropped, sink.tally.packets)
+
+
+@pytest.mark.parametrize("value", ["", "1", "true", "maybe"])
+def test_share_lines_is_yes_or_no(value):
+    """The error names the option and its default."""
+    with pytest.raises(ConfigError, match=r"share_lines='.*' is not yes_or_no.*False"):
+        sink_from(f"statsd://127.0.0.1?share_lines={value}")
+
+
 # --- names ------------------------------------------------------------------------------------
 
 

@@ -72,6 +72,21 @@ def test_the_remainder_is_what_has_not_arrived(batch, data):
     assert expected == [strip.sub("", line) for line in rest]
 
 
+@given(batches(), st.integers(1, 200))
+def test_shared_lines_say_the_same(batch, room):
+    """Taken apart at their colons they are the lines each value has alone; none that shares is
+    longer than there is room for."""
+    clean, _ = sound(batch)
+    apart = []
+    for path, value in units(clean, room):
+        if value.endswith("|g"):
+            apart += f"{path}:{value}".split("\n")
+        else:
+            apart += [f"{path}:{one}" for one in value.split(":")]
+            assert ":" not in value or len(f"{path}:{value}") <= room
+    assert written(clean) == apart
+
+
 @given(st.integers(1, 1000), st.integers(1, 10**10))
 def test_the_rate_tells_the_true_count(kept, more):
     """Adding 1/rate for each kept value, as a StatsD does, gives the count to the unit."""
@@ -103,9 +118,13 @@ def test_numbers_are_plain_and_short(value, expected):
     assert expected == number(value)
 
 
-def test_times_have_three_decimals_at_most():
-    """A millisecond's thousandth is the finest that is written."""
-    assert "12.346" == number(12.3456, 3)
+def test_times_have_three_decimals_at_most(make):
+    """A millisecond's thousandth is the finest that is written; zeros that say nothing are not."""
+    told = {0.0: "0", 0.0004: "0", 0.5: "0.5", 10.1: "10.1", 12.3456: "12.346", 1000.0: "1000",
+            1e9: "1000000000"}  # fmt: skip
+    assert list(told.values()) == [number(value, 3) for value in told]
+    batch = make.batch(timers={"a.b.c": list(told)})
+    assert [f"a.b.c:{text}|ms" for text in told.values()] == written(batch)
 
 
 def test_a_negative_gauge_is_set_to_zero_first(make):
