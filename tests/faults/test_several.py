@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from celery_statsd.agent import CHECKPOINT
-from celery_statsd.source.lease import LEASE
+from celery_statsd.source.lease import LEASE, RENEW_EVERY
 from tests.faults.conftest import RATE, Under, at_length
 from tests.faults.receivers import HOST as SELF
 from tests.faults.receivers import Carbon, Receiver
@@ -175,6 +175,7 @@ class Chorus(Troupe):
     def __init__(self, folder: Path, server: Redis, client: Any, receiver: Receiver) -> None:
         super().__init__(folder, receiver, BEAT)
         self._server, self._client = server, client
+        self._died = 0.0
         self.worker = RedisPublisher(server.url, RATE)
 
     def begin(self, lasting: bool) -> None:
@@ -187,9 +188,14 @@ class Chorus(Troupe):
         beats = self.worker.beats  # two more, and each of them can tell what is missing
         wait_until(lambda: self.worker.beats > beats + 1, PATIENCE, "the worker's heart beats")
 
+    def end(self, agent: Agent, number: int) -> None:
+        super().end(agent, number)
+        self._died = time.time()
+
     def quiet_moment(self) -> None:
         """Return when nobody has a flush in hand, nor will soon: who is killed between a delivery
-        and the word of it has it told twice. And when two have heard all."""
+        and the word of it has it told twice. And when two who live have heard all: of the dead
+        Redis says so for LEASE seconds more."""
         wait_until(self._is_quiet, PATIENCE, "all that was cut is said")
 
     def speaker(self) -> Agent:
@@ -213,10 +219,15 @@ class Chorus(Troupe):
         cut, said = self._key("get", "cut"), self._key("get", "said")
         if not 0.3 * BEAT < time.time() % BEAT < 0.6 * BEAT or not cut or not said:
             return False
-        return bool(json.loads(said)[1] == cut.decode() and self._key("zcard", "warm") > 1)
+        return bool(json.loads(said)[1] == cut.decode() and self._alive_and_warm() > 1)
 
-    def _key(self, command: str, key: str) -> Any:
-        return getattr(self._client, command)(f"celery-statsd/0/celeryev/faults/{key}")
+    def _alive_and_warm(self) -> int:
+        """How many have renewed their place since the last death, or lately."""
+        since = max(self._died, time.time() - 2 * RENEW_EVERY)
+        return int(self._key("zcount", "warm", (since + LEASE) * 1000, "inf"))
+
+    def _key(self, command: str, key: str, *arguments: Any) -> Any:
+        return getattr(self._client, command)(f"celery-statsd/0/celeryev/faults/{key}", *arguments)
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
