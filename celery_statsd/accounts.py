@@ -10,6 +10,7 @@ stream, shift their loss meters to it.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from celery_statsd.events import WorkerEvent
 from celery_statsd.life import Life
 
 JOINED = "joined"
@@ -28,6 +29,10 @@ class Account(NamedTuple):
     processed: int
     stamp: float
     starts: int
+
+    def precedes(self, beat: WorkerEvent) -> bool:
+        """Whether it is of the process whose heartbeat that is, and older."""
+        return self.pid == beat.pid and self.processed <= (beat.processed or 0)
 
 
 class Stand(NamedTuple):

@@ -20,16 +20,18 @@ import fcntl
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from uuid import uuid4
 
+from celery_statsd.accounts import Account
 from celery_statsd.errors import ConfigError, StateLost
 from celery_statsd.events import LONGEST_BODY
 from celery_statsd.journal import (
     Deaf,
+    Expected,
     Fed,
     Flushed,
     FlushedOwn,
@@ -182,6 +184,11 @@ class Chronicle:
         self.pipeline.rebase(bases)
         self._write(Rebased(bases))
 
+    def expect(self, accounts: Mapping[str, Account]) -> None:
+        """Others have heard of workers that are still unknown here, and this much."""
+        self.pipeline.expect(accounts)
+        self._write(Expected(dict(accounts)))
+
     def waive(self, number: int) -> None:
         """No sink needs the flushes up to that number: another agent says them."""
         self.waive_for(self._sent, number)
@@ -193,10 +200,10 @@ class Chronicle:
 
     def follow(self, sinks: Iterable[str]) -> None:
         """From the next flush on these are the sinks."""
-        known = self._sent
-        self._sent = {sink: known.get(sink, self.number) for sink in sinks}
+        known, number = self._sent, self.number
+        self._sent = {sink: known.get(sink, number) for sink in sinks}
         for sink in self._sent.keys() - known.keys():
-            self._write(Sent(sink, self.number))
+            self._write(Sent(sink, number))
 
     def delivered(self, sink: str, number: int) -> None:
         """`sink` has every flush up to `number`. One that is not followed any more is ignored, and
@@ -276,8 +283,7 @@ class Chronicle:
     def _recovered(self, records: Iterable[Record]) -> Iterable[Flush]:
         """Make the calls of the journal again; the last flushes of those some sink lacks."""
         assert self._journal is not None
-        flushes: deque[Flush] = deque(maxlen=KEPT)
-        found, flushed = False, 0
+        flushes, found, flushed = deque[Flush](maxlen=KEPT), False, 0
         try:
             for record in records:
                 found, flush = True, self._apply(record)
@@ -305,7 +311,8 @@ class Chronicle:
             case Flushed():
                 return self._flushed(record)
             case Sent(sink, number):
-                self._note_sent(sink, number)
+                if sink in self._sent:
+                    self._sent[sink] = number
             case Snapshot(_, number, sent, state, cut):
                 self.pipeline.load(state)
                 self.number, self.cut = number, cut
@@ -331,16 +338,14 @@ class Chronicle:
                 pipeline.flush_own(now)
             case Rebased(bases):
                 pipeline.rebase(bases)
+            case Expected(accounts):
+                pipeline.expect(accounts)
 
     def _flushed(self, flush: Flushed) -> Flush:
         self.number = flush.number
         self.cut = flush.cut or self.cut
         batch = replace(self.pipeline.flush(flush.now, flush.last), time=flush.stamp)
         return Flush(flush.number, batch, flush.cut)
-
-    def _note_sent(self, sink: str, number: int) -> None:
-        if sink in self._sent:
-            self._sent[sink] = number
 
 
 def _portions(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:

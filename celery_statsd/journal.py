@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from celery_statsd.accounts import Account
+
 MAGIC = b"celery-statsd journal 2\n"
 """What a journal begins with; the number is the version of all that follows."""
 
@@ -89,6 +91,12 @@ class Rebased(msgspec.Struct, frozen=True, tag="rebased", array_like=True):
     bases: dict[str, int] | None = None
 
 
+class Expected(msgspec.Struct, frozen=True, tag="expected", array_like=True):
+    """Others have heard of workers that are still unknown here: what they had accounted for."""
+
+    accounts: dict[str, Account]
+
+
 class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):
     """A sink has delivered every flush up to `number`."""
 
@@ -96,7 +104,7 @@ class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):
     number: int
 
 
-Record = Snapshot | Fed | Refused | Deaf | Ticked | Flushed | FlushedOwn | Rebased | Sent
+Record = Snapshot | Fed | Refused | Deaf | Ticked | Flushed | FlushedOwn | Rebased | Expected | Sent
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode

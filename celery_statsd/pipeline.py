@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from celery_statsd.accounts import Stand
+from celery_statsd.accounts import Account, Stand
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.events import (
     OUTCOMES,
@@ -198,6 +198,10 @@ class Pipeline:
     def rebase(self, bases: Mapping[str, int] | None = None) -> None:
         """Others have heard what this agent did not: it is no loss. See `Roster.rebase`."""
         self._roster.rebase(bases)
+
+    def expect(self, accounts: Mapping[str, Account]) -> None:
+        """What others have accounted for of workers that are still unknown here."""
+        self._roster.expect(accounts)
 
     def stands(self) -> dict[str, Stand]:
         """Where the loss meter of each worker is."""

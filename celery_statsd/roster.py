@@ -19,9 +19,10 @@ Laws:
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from celery_statsd.accounts import Stand, stand_of
+from celery_statsd.accounts import Account, Stand, stand_of
 from celery_statsd.clocks import Clocks
 from celery_statsd.events import Change, Event, Moment, Offline, Online, WorkerEvent
 from celery_statsd.life import Index, Life, State
@@ -55,6 +56,7 @@ class Roster:
         self._ceiling = ceiling
         self._lives: OrderedDict[tuple[str, int | None], Life] = OrderedDict()  # last heard, last
         self._names: dict[str, Life] = {}
+        self._expected: dict[str, Account] = {}
         self._listening_since = 0.0
 
     def __iter__(self) -> Iterator[Life]:
@@ -74,6 +76,7 @@ class Roster:
             "forgotten": self.forgotten,
             "lost": self.lost,
             "listening_since": self._listening_since,
+            "expected": self._expected,
         }
 
     def load(self, state: Mapping[str, Any], lives: Sequence[Life]) -> None:
@@ -84,6 +87,7 @@ class Roster:
         self.clocks.load(state["clocks"])
         self.forgotten, self.lost = state["forgotten"], state["lost"]
         self._listening_since = state["listening_since"]
+        self._expected = {name: Account(*told) for name, told in state["expected"].items()}
 
     def deaf(self, now: float) -> None:
         """We cannot hear at `now`: nobody's silence so far means anything."""
@@ -96,6 +100,10 @@ class Roster:
             life.base = None
         for name in (bases or {}).keys() & self._names.keys():
             self._names[name].base = (bases or {})[name]
+
+    def expect(self, accounts: Mapping[str, Account]) -> None:
+        """Measure these workers' starts from there, if they are heard of for the first time."""
+        self._expected = dict(islice(accounts.items(), self._ceiling))
 
     def stands(self) -> dict[str, Stand]:
         """Where the loss meter of each name's present life is."""
@@ -145,6 +153,9 @@ class Roster:
         """Take in what a worker says of itself."""
         life, told = self.life(event, now)
         if event.processed is not None:
+            expected = self._expected.pop(life.hostname, None)
+            if expected and life.processed is None and expected.precedes(event):
+                life.base = expected.starts
             lost = life.note_beat(event, now)
             if lost:
                 told.append(self._miss(life, lost))

@@ -239,6 +239,8 @@ class Speaker:
             self._drop_kept()
             self._accounts.note(last, self._chronicle.pipeline.stands())
             self._accounts.note(JOINED, self._chronicle.pipeline.stands())
+            if said:
+                self._chronicle.expect(said.accounts)
         elif not last and self._has_rivals:
             self._wait(now)
         if said:

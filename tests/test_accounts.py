@@ -103,6 +103,13 @@ def test_only_the_last_marks_are_kept() -> None:
     assert "c2" in accounts
 
 
+def test_an_account_precedes_the_heartbeats_of_its_process() -> None:
+    """Those that tell as much or more."""
+    beats = [decode(body(Process(NAME).beat(NOON, n))).events[0] for n in (19, 20, 21)]
+    assert [False, True, True] == [account(20, 19).precedes(beat) for beat in beats]
+    assert not account(20, 19, pid=7).precedes(beats[2])
+
+
 def test_who_knows_less_is_behind() -> None:
     """Of a process that both know."""
     assert is_behind({NAME: account(20, 19)}, {NAME: account(20, 20)})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from celery_statsd.accounts import Account
 from celery_statsd.chronicle import KEPT, PORTION, Chronicle, Flush
 from celery_statsd.errors import ConfigError
 from celery_statsd.events import LONGEST_BODY
@@ -15,6 +16,8 @@ from celery_statsd.journal import Fed, Journal
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch
 from celery_statsd.pipeline import Pipeline
+from tests.bodies import NOON, Process, body
+from tests.test_pipeline import counters
 from tests.traces import FLUSH, NAMES, messages
 
 SINKS = ("statsd://a", "graphite://b")
@@ -317,6 +320,24 @@ def test_a_rebase_and_the_vitals_are_made_again(tmp_path: Path) -> None:
     successor, _, _ = opened(tmp_path / "j")
 
     assert chronicle.pipeline.dump() == successor.pipeline.dump()
+
+
+def test_what_others_accounted_for_is_known_again(tmp_path: Path) -> None:
+    """Of a worker that was heard of, and of one that is heard of only by the successor."""
+    known, new = Process("known@a", pid=1), Process("new@a", pid=2)
+    chronicle, _, _ = opened(tmp_path / "j")
+    chronicle.feed([body(known.beat(NOON, 10))], NOON)
+    chronicle.rebase({"known@a": 4})
+    chronicle.expect({"new@a": Account(2, 50, NOON, 50)})
+    chronicle.commit()
+    killed(chronicle)
+    successor, _, _ = opened(tmp_path / "j")
+    for at in (NOON + 2, NOON + 4):
+        successor.feed([body(known.beat(at, 10)), body(new.beat(at, 57))], at)
+
+    lost = counters(successor.flush(NOON + 5).batch)
+    assert 6 == lost["worker", "known@a", "events_lost"]
+    assert 7 == lost["worker", "new@a", "events_lost"]
 
 
 def test_nothing_lasts_without_a_journal(tmp_path: Path) -> None:

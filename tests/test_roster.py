@@ -1,5 +1,6 @@
 """The roster's laws: who is alive, who came anew, and how many starts never arrived."""
 
+from celery_statsd.accounts import Account
 from celery_statsd.events import Change, Started, decode
 from celery_statsd.life import FREQ, Life, State
 from celery_statsd.roster import (
@@ -388,6 +389,41 @@ def test_a_loss_that_was_told_before_a_rebase_is_not_told_again() -> None:
     watch.tell(worker.beat(NOON + 6, 20), worker.beat(NOON + 8, 20), worker.beat(NOON + 10, 21))
     watch.wait(3.0)
     assert 3 + 1 == watch.roster.lost
+
+
+def test_a_worker_that_others_knew_is_measured_from_where_they_were() -> None:
+    """From its first heartbeat on: what nobody has heard since is lost. What is heard before that
+    heartbeat is not."""
+    watch, worker = Watch(), Process("w1@web1", pid=7)
+    watch.roster.expect({"w1@web1": Account(7, 20, NOON - 9, 22)})
+    watch.tell(worker.started("t", NOON + 1), worker.beat(NOON + 2, 30), worker.beat(NOON + 4, 30))
+    assert 30 - 22 - 1 == watch.roster.lost
+
+
+def test_what_others_knew_of_another_process_tells_nothing() -> None:
+    """Another pid, a count that began anew, a life that is known already."""
+    for told in (Account(8, 20, NOON - 9, 20), Account(7, 40, NOON - 9, 40)):
+        watch, worker = Watch(), Process("w1@web1", pid=7)
+        watch.roster.expect({"w1@web1": told})
+        watch.tell(worker.beat(NOON, 30), worker.beat(NOON + 2, 31), worker.beat(NOON + 4, 31))
+        assert 1 == watch.roster.lost
+
+    watch, worker = Watch(), Process("w1@web1", pid=7)
+    watch.tell(worker.beat(NOON, 30))
+    watch.roster.expect({"w1@web1": Account(7, 20, NOON - 9, 20)})
+    watch.tell(worker.beat(NOON + 2, 31), worker.beat(NOON + 4, 31))
+    assert 1 == watch.roster.lost
+
+
+def test_no_more_is_expected_than_there_is_room_for() -> None:
+    """As many workers as the ceiling."""
+    watch = Watch(ceiling=2)
+    names = ("w1@a", "w2@a", "w3@a")
+    watch.roster.expect({name: Account(7, 20, NOON - 9, 20) for name in names})
+    for name in names:
+        worker = Process(name, pid=7)
+        watch.tell(worker.beat(NOON, 30), worker.beat(NOON + 2, 30))
+    assert 20 == watch.roster.lost
 
 
 def test_when_nobody_beats_it_may_be_us() -> None:

@@ -158,19 +158,18 @@ def test_a_gap_that_all_had_is_told_to_the_unit(gaps: list[tuple[int, int, bool]
             assert sum(unheard for _, unheard, _ in gaps) == sums.counters["events_lost"]
 
 
+_soon = st.integers(0, int(REGATHER) - 1)
 epochs = st.lists(
-    st.tuples(st.lists(st.integers(0, 2 * int(REGATHER)), min_size=3, max_size=3),
-              st.integers(0, 4), st.integers(1, 30)),
-    max_size=5,
-)  # fmt: skip
-"""Half seconds after which each agent is back; attempts that nobody hears; half seconds until
-Redis is gone again."""
+    st.tuples(_soon, _soon, st.integers(0, 30), st.integers(0, 4), st.integers(1, 30)), max_size=5
+)
+"""Seconds after which each agent is back: two of them while nobody speaks yet, one whenever it may
+be; attempts that nobody hears; seconds until Redis is gone again."""
 
 
 @settings(patiently, max_examples=15)
 @given(epochs, st.booleans())
 def test_a_redis_that_forgets_again_and_again(
-    lives: list[tuple[list[int], int, int]], lasting: bool
+    lives: list[tuple[int, int, int, int, int]], lasting: bool
 ) -> None:
     """Each time its agents are back at other moments, and some of them not before it goes again.
     Nothing is counted twice, and what is missing is told, whoever comes first."""
@@ -179,15 +178,50 @@ def test_a_redis_that_forgets_again_and_again(
         with Stage(paths) as stage:
             warm_up(stage)
             stage.settle()
-            for backs, unheard, until in [*lives, ([0, 3, 5], 1, 40)]:
+            for *backs, unheard, until in [*lives, (0, 3, 5, 1, 40)]:
                 stage.forget()
                 stage.unheard(unheard)
-                for moment in range(until):
+                began = stage.wire.now
+                while stage.wire.now < began + until:
                     for agent, back in zip(stage.agents, backs, strict=True):
-                        if back == moment:
+                        if not agent.voice.connected and began + back <= stage.wire.now:
                             agent.join()
                     stage.go_on(2)
                 stage.tell()
+            stage.settle()
+            for sums in stage.sums.values():
+                assert stage.truth == sums.counters["started"] + sums.counters["events_lost"]
+                assert {1} == set((+sums.tasks).values())
+                assert [] == sums.again
+
+
+deaths = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), max_size=12)
+"""Which agent dies, or comes back, and half seconds until the next one does."""
+
+
+@settings(patiently, max_examples=15)
+@given(deaths, st.lists(st.booleans(), min_size=3, max_size=3))
+def test_all_may_die(deaths: list[tuple[int, int]], lasting: list[bool]) -> None:
+    """Each with a journal or without one. What nobody hears meanwhile, and what they take along, is
+    told by those who come: Redis knows how far the last speaker was."""
+    with tempfile.TemporaryDirectory() as folder:
+        both = zip(journals(folder, 3), lasting, strict=True)
+        paths = [path if keep else None for path, keep in both]
+        with Stage(paths) as stage:
+            warm_up(stage)
+            stage.settle()
+            stage.go_on(2)
+            stage.tell()
+            for number, wait in deaths:
+                agent = stage.agents[number]
+                (agent.kill if agent.alive else agent.start)()
+                for _ in range(wait):
+                    stage.go_on(2)
+            for agent in stage.agents:
+                if not agent.alive:
+                    agent.start()
+            for _ in range(10):
+                stage.go_on(1)
             stage.settle()
             for sums in stage.sums.values():
                 assert stage.truth == sums.counters["started"] + sums.counters["events_lost"]

@@ -306,6 +306,26 @@ def test_on_redis_a_gap_of_all_is_told(chorus: Chorus, server: Redis, record: Re
     assert 0 == row.doubled
 
 
+def test_on_redis_all_are_killed_at_once(chorus: Chorus, record: Record) -> None:
+    """Without a journal: what they had not sent, and what nobody heard while they were away, their
+    successors tell to be lost. Redis knows how far the last speaker was."""
+    chorus.begin(lasting=False)
+    chorus.quiet_moment()
+    for agent in chorus.agents:
+        chorus.end(agent, signal.SIGKILL)
+    pause(1.0)
+    for agent in chorus.agents:
+        agent.listen()
+    before = chorus.counted()
+    wait_until(lambda: chorus.counted() > before, PATIENCE, "it counts again")
+    sent = chorus.settle()
+    row = chorus.row("A2", "3 agents (no journals) killed (-9) at once", "Redis", sent, None)
+    record(row)
+
+    assert row.lost == row.lost_reported > 0
+    assert 0 == row.doubled
+
+
 def test_on_redis_all_may_leave_at_once(chorus: Chorus, record: Record) -> None:
     """Without a journal, at the same moment: each sees to it that somebody says the rest."""
     chorus.begin(lasting=False)
