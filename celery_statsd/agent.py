@@ -136,7 +136,9 @@ class Agent:
         try:
             while not self._stopping.is_set():
                 if 0 < self._listen(IDLE) < MANY:
-                    self._stopping.wait(BREATH)
+                    # Not by waiting for `_stopping`: a signal is answered in this thread, and would
+                    # wait for ever for the lock of an event that this thread is waiting for.
+                    time.sleep(BREATH)
             self._take_last_words()
         finally:
             self.stop()

@@ -392,6 +392,31 @@ def test_what_is_at_hand_at_the_stop_is_counted() -> None:
     assert 1 == len(stage.logged("agent_stopped"))
 
 
+class Watched(threading.Event):
+    """An event that remembers which threads have waited for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: set[str] = set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waiting.add(threading.current_thread().name)
+        return super().wait(timeout)
+
+
+def test_who_answers_signals_holds_no_lock_they_need() -> None:
+    """A signal sets the event that ends the agent, in the thread that listens. If that thread were
+    waiting for it just then, it would wait for ever: one SIGTERM, on a busy machine, did that."""
+    stage = Stage([MemorySink()])
+    stage._agent._stopping = event_of_the_end = Watched()
+    with stage:
+        for _ in range(5):
+            before = stage.pipeline.ledger.events
+            stage.stream.waiting.append(message(event()))
+            wait_until(lambda was=before: stage.pipeline.ledger.events > was, 10, "it is taken in")
+    assert {"flush"} == event_of_the_end.waiting
+
+
 def test_an_endless_stream_does_not_keep_it_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that always has one message more is listened to for a limited time."""
     monkeypatch.setattr("celery_statsd.agent.LAST_WORDS", 0.6)
