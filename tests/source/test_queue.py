@@ -262,7 +262,7 @@ def test_a_bad_queue_is_waited_for_where_there_can_be_no_other(
     assert NAME == consumed(queue, few)
     assert log.getvalue().count("event_queue_bound_by_others") == 1
     with channel(url) as plain:
-        assert ready(plain, NAME) == 1
+        wait_until(lambda: ready(plain, NAME) == 1, 10, "it is given back")
 
 
 class Old(RabbitMQ):
