@@ -173,8 +173,11 @@ class Pipeline:
         """Take a counter from outside by its total so far."""
         self._scribe.grow(family, entity, metric, total)
 
-    def settle(self, now: float) -> None:
-        """Nothing more will come: conclude at once what else would be waited for."""
+    def settle(self, now: float, deaf_from_now: bool = False) -> None:
+        """Nothing more will come: conclude at once what else would be waited for.
+        `deaf_from_now`: nor will anybody after us hear what has not come yet."""
+        if deaf_from_now:
+            self._scribe.measure(self._roster.judge())
         self._settle(now, at_once=True)
 
     def flush(self, now: float, last: bool = False) -> Batch:

@@ -17,6 +17,7 @@ Laws:
    each that comes, and counted; what it held ends as LOST, as that of any worker that is gone.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -176,6 +177,11 @@ class Roster:
                 life.gone_at = now
                 told.append(Change(Moment.OFFLINE, life, Moment.OFFLINE.bit))
         return told
+
+    def judge(self) -> list[Change]:
+        """The losses that the last heartbeats tell: what has not come by now never will."""
+        losses = [(life, life.settle(math.inf)) for life in self._lives.values()]
+        return [self._miss(life, lost) for life, lost in losses if lost]
 
     def retire(self, now: float) -> list[str]:
         """Drop, and return, the names of which nothing more is to be said."""

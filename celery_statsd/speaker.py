@@ -18,9 +18,10 @@ Laws:
 All calls but `beat` are made with the pipeline's lock held; `beat` takes it itself.
 """
 
+import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from celery_statsd.accounts import JOINED, Accounts, bases_of, is_behind
@@ -81,7 +82,6 @@ class Speaker:
         self._known: Said | None = None
         self._recalled: Said | None = None
         self._waits_until = 0.0
-        self._held_back: dict[str, int] = {}
         self._stamp = 0.0
 
     def begin(self, lacking: Iterable[Flush]) -> None:
@@ -224,7 +224,6 @@ class Speaker:
         bases = self._accounts.bases(cut, said.accounts, stands)
         if bases.items() - bases_of(stands).items():
             self._chronicle.rebase(bases)
-        self._held_back = {} if bases else self._held_back
         self._known = said
 
     def _join(self, joined: Joined, now: float) -> None:
@@ -259,17 +258,21 @@ class Speaker:
         self._keep_for_others(self._chronicle.flush(now, stamp=self._stamp, cut=cut))
         stands = self._chronicle.pipeline.stands()
         self._accounts.note(JOINED, stands)
-        self._held_back = bases_of(stands) | self._held_back
-        self._chronicle.rebase({name: base + FAR for name, base in self._held_back.items()})
+        self._chronicle.rebase(held_back(bases_of(stands)))
 
     def _has_waited(self, stamp: float) -> bool:
         if self._waits_until > stamp:
             return False
         self._waits_until = 0.0
-        if self._held_back:
-            self._chronicle.rebase(self._held_back)
-            self._held_back = {}
+        held = self._held()
+        if held:
+            self._chronicle.rebase(held)
         return True
+
+    def _held(self) -> dict[str, int]:
+        """From where the losses that are held back are to be measured; an earlier process may have
+        left them so."""
+        return released(bases_of(self._chronicle.pipeline.stands()))
 
     def _drop_kept(self) -> None:
         """Somebody else has said it."""
@@ -281,8 +284,12 @@ class Speaker:
         self._keep(flush._replace(batch=flush.batch.part(own=False)))
 
     def _settle(self, now: float) -> None:
-        if not self._chronicle.lasting:  # nobody will go on with what is in flight
-            self._chronicle.pipeline.settle(now)
+        if self._chronicle.lasting:
+            return
+        chorus = self._source.chorus  # nobody will go on with what is in flight, nor hear the rest
+        if chorus:
+            self._has_waited(math.inf)
+        self._chronicle.pipeline.settle(now, deaf_from_now=chorus)
 
     def _say_own(self, now: float) -> None:
         self._vitals.note(self._all())
@@ -327,7 +334,7 @@ class Speaker:
             if number in self._mine:
                 lacking = [one for one in chronicle.sinks if chronicle.lacks(one, number)]
                 cut = self._mine[number]
-                accounts = self._accounts.at(cut, self._held_back)
+                accounts = self._accounts.at(cut, self._held())
                 self._source.say(Said(cut, tuple(lacking), accounts))
             done = chronicle.delivered_to_all
             self._mine = {of: cut for of, cut in self._mine.items() if of > done}
@@ -339,6 +346,16 @@ class Speaker:
                 self._vitals.bury(outlet)
         self._retired = [outlet for outlet in self._retired if outlet.is_alive()]
         return self.outlets + self._retired
+
+
+def held_back(bases: Mapping[str, int]) -> dict[str, int]:
+    """Bases from which no loss is told, see `released`."""
+    return {name: base + FAR for name, base in bases.items() if base < FAR // 2}
+
+
+def released(bases: Mapping[str, int]) -> dict[str, int]:
+    """Of those that are held back, what they were."""
+    return {name: base - FAR for name, base in bases.items() if base >= FAR // 2}
 
 
 def aside(batch: Batch, reporter: str) -> Batch:

@@ -189,10 +189,72 @@ def test_a_redis_that_forgets_again_and_again(
                     stage.go_on(2)
                 stage.tell()
             stage.settle()
-            for sums in stage.sums.values():
-                assert stage.truth == sums.counters["started"] + sums.counters["events_lost"]
-                assert {1} == set((+sums.tasks).values())
-                assert [] == sums.again
+            assert_told(stage)
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("lasting", [True, False], ids=["journal", "no journal"])
+def test_who_ends_while_it_holds_losses_back(tmp_path: Path, end: str, lasting: bool) -> None:
+    """Redis forgot, and the last agent is stopped before others had the time to come back: it tells
+    what it held back before it leaves, or goes on holding it when it is back."""
+    with Stage(journals(tmp_path) if lasting else [None, None]) as stage:
+        warm_up(stage)
+        stage.settle()
+        last, other = stage.agents
+        other.kill()
+        stage.forget()
+        stage.unheard(7)
+        last.join()
+        stage.go_on(2)
+        assert stage.wire.now + 1 < last.speaker._waits_until
+        if end == "SIGTERM":
+            last.stop(float(int(stage.wire.now) + 2))
+            if not lasting:
+                assert_told(stage)
+                assert 7 == stage.sums[SINKS[0]].counters["events_lost"]
+        elif lasting:
+            last.kill()
+        stage.wire.now += 2.0
+        if not last.alive:
+            last.start()
+        for _ in range(30):
+            stage.go_on(1)
+        stage.settle()
+        assert_told(stage)
+
+
+def test_a_worker_that_the_speaker_does_not_know() -> None:
+    """What is held back of it is told by who does know it, once it may be."""
+    with Stage([None, None]) as stage:
+        warm_up(stage)
+        other = Process("w2@web2", pid=77)
+        first, second = stage.agents
+        second.kill()
+        stage.settle()
+        stage.wire.stream.append(body(other.beat(stage.wire.now, 10, freq=1000.0)))
+        stage.settle()
+        stage.forget()
+        first.join()
+        second.start()
+        second.voice.renew()
+        for _ in range(20):
+            stage.go_on(1)
+        assert second.voice.identity == stage.wire.lease
+        stage.settle()
+        second.kill()
+        stage.settle()
+        stage.wire.stream.append(body(other.beat(stage.wire.now, 13, freq=1000.0)))
+        stage.settle()
+        stage.truth += 3
+        assert_told(stage)
+
+
+def assert_told(stage: Stage) -> None:
+    """What is missing is told, and nothing counted twice."""
+    for sums in stage.sums.values():
+        assert stage.truth == sums.counters["started"] + sums.counters["events_lost"]
+        assert {1} == set((+sums.tasks).values())
+        assert [] == sums.again
 
 
 deaths = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), max_size=12)
@@ -223,13 +285,10 @@ def test_all_may_die(deaths: list[tuple[int, int]], lasting: list[bool]) -> None
             for _ in range(10):
                 stage.go_on(1)
             stage.settle()
-            for sums in stage.sums.values():
-                assert stage.truth == sums.counters["started"] + sums.counters["events_lost"]
-                assert {1} == set((+sums.tasks).values())
-                assert [] == sums.again
+            assert_told(stage)
 
 
-def journals(folder: str, number: int = 2) -> list[Path | None]:
+def journals(folder: str | Path, number: int = 2) -> list[Path | None]:
     """A file for each agent."""
     return [Path(folder) / str(one) for one in range(number)]
 
