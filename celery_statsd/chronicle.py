@@ -142,12 +142,17 @@ class Chronicle:
 
     def feed(self, bodies: Sequence[bytes], now: float) -> None:
         """Take in what came together at `now`."""
+        if sum(map(len, bodies)) <= PORTION:
+            self._feed_portion(bodies, now)
+            return
         for portion in _portions([body for body in bodies if len(body) <= LONGEST_BODY]):
-            for body in portion:
-                self._feed_one(body, now)
-            self._write(Fed(now, portion))
+            self._feed_portion(portion, now)
         for _ in filter(lambda body: len(body) > LONGEST_BODY, bodies):
             self.refuse("too_long")
+
+    def _feed_portion(self, bodies: Sequence[bytes], now: float) -> None:
+        self._feed_all(bodies, now)
+        self._write(Fed(now, bodies))
 
     def refuse(self, reason: str) -> None:
         """Count a message that is not even tried."""
@@ -243,12 +248,14 @@ class Chronicle:
         if self._lock is not None:
             self._lock.close()
 
-    def _feed_one(self, body: bytes, now: float) -> None:
-        try:
-            self.pipeline.feed(body, now)
-        except Exception as error:  # a fault of ours: the next message may be better
-            self.pipeline.refuse("fault")
-            self._faulty.tell(time.monotonic(), error)
+    def _feed_all(self, bodies: Iterable[bytes], now: float) -> None:
+        feed = self.pipeline.feed
+        for body in bodies:
+            try:
+                feed(body, now)
+            except Exception as error:  # a fault of ours: the next message may be better
+                self.pipeline.ledger.write_off("fault")
+                self._faulty.tell(time.monotonic(), error)
 
     def _write(self, record: Record) -> None:
         if self._journal is not None and self._sound:
@@ -326,8 +333,7 @@ class Chronicle:
         pipeline = self.pipeline
         match record:
             case Fed(now, bodies):
-                for body in bodies:
-                    self._feed_one(body, now)
+                self._feed_all(bodies, now)
             case Ticked(now):
                 pipeline.tick(now)
             case Refused(reason):

@@ -216,7 +216,7 @@ Known = (
 NAMES = ("hostname", "uuid", "name", "queue")
 KNOWN_TYPES = frozenset(struct.__struct_config__.tag for struct in Known.__args__)
 
-_fast = msgspec.json.Decoder(list[Known] | Known)
+_fast = msgspec.json.Decoder(list[Known] | Known).decode
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -241,17 +241,25 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
 
 def decode(body: bytes) -> Decoded:
     """All events in `body`, in their order. Never raises: what is bad is told by its reason."""
+    events = decode_sound(body)
+    return _decode_one_by_one(body) if events is None else Decoded(events)
+
+
+def decode_sound(body: bytes) -> list[Known] | None:
+    """The same of a body in which all is sound and known; None when not all is."""
     if len(body) > LONGEST_BODY:
-        return Decoded([], ("too_long",))
+        return None
     try:
-        events = _fast.decode(body)
+        events: list[Known] | Known = _fast(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return _decode_one_by_one(body)
-    return Decoded(events if isinstance(events, list) else [events])
+        return None
+    return events if isinstance(events, list) else [events]
 
 
 def _decode_one_by_one(body: bytes) -> Decoded:
-    """As `decode`, so that one bad or custom event in a list costs none of its neighbours."""
+    """So that one bad or custom event in a list costs none of its neighbours."""
+    if len(body) > LONGEST_BODY:
+        return Decoded([], ("too_long",))
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_PARTS:
         return Decoded([], ("too_many_parts",))
     try:

@@ -7,15 +7,17 @@ from celery_statsd.chronicle import Chronicle
 from celery_statsd.errors import BadEvent
 from celery_statsd.log import Log
 from celery_statsd.scope import Scope
-from celery_statsd.source.base import Message
+from celery_statsd.source.base import LONGEST_FACTS, Facts, Message
 from celery_statsd.trouble import Trouble
 
 JSON = frozenset({"application/json", ""})
 UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "binary", ""})
 
 
-MOST_KINDS = 100
-"""Pairs of a content type and an encoding that are remembered."""
+MOST_FACTS = 10_000
+"""Facts of which is remembered what to do: one for each sender."""
+
+_OURS = ""
 
 
 class Intake:
@@ -24,7 +26,7 @@ class Intake:
 
     def __init__(self, chronicle: Chronicle, scope: Scope, log: Log) -> None:
         self.foreign = 0
-        self._reasons: dict[tuple[str, ...], str] = {}
+        self._verdicts: dict[Facts, str | None] = {}
         self._chronicle = chronicle
         self._scope = scope
         self._refused = Trouble(log, "message_refused", cure="set event_serializer to 'json'")
@@ -32,41 +34,41 @@ class Intake:
     def take(self, messages: Sequence[Message], now: float) -> None:
         """Take in what came together at `now` (epoch seconds)."""
         bodies: list[bytes] = []
-        known, everything = self._reasons, not self._scope.hosts
+        known = self._verdicts
         try:
             for message in messages:
-                if everything or self._is_ours(message):
-                    reason = known.get(message[1:3])
-                    if reason is None:
-                        reason = self._reason(message)
-                    if reason:
-                        self._refuse(message, reason)
-                    else:
-                        bodies.append(message.body)
+                facts = message.facts
+                verdict = known[facts] if facts in known else self._judge(facts)
+                if verdict == _OURS:
+                    bodies.append(message.body)
+                elif verdict is None:
+                    self.foreign += 1
+                else:
+                    self._refuse(facts, verdict)
         finally:  # a fault of the source costs nothing that came before it
             if bodies:
                 self._chronicle.feed(bodies, now)
 
-    def _is_ours(self, message: Message) -> bool:
-        ours = self._scope.hears(message.hostname)
-        self.foreign += not ours
-        return ours
+    def _judge(self, facts: Facts) -> str | None:
+        """What to do with messages of these facts: take them (""), refuse them for a reason, or
+        leave them to others (None)."""
+        ours = not self._scope.hosts or self._scope.hears(facts.hostname)
+        verdict = refusal_of(facts) if ours else None
+        if len(self._verdicts) >= MOST_FACTS:
+            self._verdicts.clear()
+        if sum(map(len, facts)) <= LONGEST_FACTS:
+            self._verdicts[facts] = verdict
+        return verdict
 
-    def _reason(self, message: Message) -> str:
-        """As `refusal_of`, remembered for messages of the same type and encoding."""
-        if len(self._reasons) >= MOST_KINDS:
-            self._reasons.clear()
-        reason = self._reasons[message[1:3]] = refusal_of(message)
-        return reason
-
-    def _refuse(self, message: Message, reason: str) -> None:
+    def _refuse(self, facts: Facts, reason: str) -> None:
         self._chronicle.refuse(reason)
-        told = BadEvent(f"{reason} {getattr(message, reason)[:60]!r}")
+        told = BadEvent(f"{reason} {getattr(facts, reason)[:60]!r}")
         self._refused.tell(time.monotonic(), told)
 
 
-def refusal_of(message: Message) -> str:
-    """Why `message` is not even tried, by the name of the field that says so; "" when it is."""
-    if message.content_type.partition(";")[0].strip().lower() not in JSON:
+def refusal_of(facts: Facts) -> str:
+    """Why a message of these facts is not even tried, by the name of the field that says so; ""
+    when it is."""
+    if facts.content_type.partition(";")[0].strip().lower() not in JSON:
         return "content_type"
-    return "" if message.content_encoding.lower() in UTF8 else "content_encoding"
+    return "" if facts.content_encoding.lower() in UTF8 else "content_encoding"

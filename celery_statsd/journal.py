@@ -17,7 +17,7 @@ Laws:
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,7 +46,7 @@ class Fed(msgspec.Struct, frozen=True, tag="fed", array_like=True):
     """Bodies that came together at `now`."""
 
     now: float
-    bodies: list[bytes]
+    bodies: Sequence[bytes]
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused", array_like=True):

@@ -1,8 +1,8 @@
 """Where the usual tasks are added up before the aggregator: one lane for each task, worker, queue.
 
-An event of a usual task is one number in one lane, whatever families it counts in; now and then
-all lanes are folded into the aggregator, as the rules' rows say. So an event costs no look-up for
-each family, and a timer's value is one append.
+An event of a usual task is put into one lane, whatever families it counts in; now and then all
+lanes are folded into the aggregator, as the rules' rows say. So an event costs no look-up for each
+family, and the timers' values are made of many tasks at once.
 
 A lane's counters only grow. What came since the last folding is the difference, and what waits or
 runs in it is what came in less what went out.
@@ -10,7 +10,7 @@ runs in it is what came in less what went out.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import add, attrgetter, sub
 from typing import Any
 
@@ -33,78 +33,113 @@ TIMERS = tuple(
 )
 """The rules whose values a lane keeps, each under its place in this table."""
 
-Speaker = tuple[int, Any]
 
-
-def speakers(news: Moment, told: int) -> tuple[Speaker, ...]:
-    """The timers that speak when `news` becomes known of something of which `told` is: the place
-    and the value function of each."""
+def speakers(news: Moment, told: int) -> tuple[int, ...]:
+    """The places of the timers that speak when `news` becomes known of something of which `told`
+    is."""
     return tuple(
-        (place, rule.value)
+        place
         for place, rule in enumerate(TIMERS)
         if news in rule.needs and not sum(need.bit for need in rule.needs) & ~told
     )
 
 
-METRICS = {
-    family: [
-        (place, rule.metric)
-        for place, moment in enumerate(MOMENTS)
-        for rule in CATALOGUE
-        if rule.kind is Kind.COUNTER and rule.needs == (moment,) and family in rule.families
+_COUNTED = (Moment.STARTED, Moment.SUCCEEDED, Moment.FAILED, Moment.RETRIED)
+_RUNS = Moment.TRACED.bit | Moment.RECEIVED.bit | Moment.STARTED.bit
+VOICES = tuple(
+    (moment, place)
+    for moment in (*_COUNTED, Moment.TRACED)
+    for place in speakers(moment, _RUNS | moment.bit)
+)
+"""When timers speak of a usual task: at which moment which of them. TRACED is when the sending is
+heard of after the start."""
+
+_SPEAKING = {
+    moment.word: [
+        (voice, TIMERS[place].times) for voice, (at, place) in enumerate(VOICES) if at is moment
     ]
+    for moment in (*_COUNTED, Moment.TRACED)
+}
+
+METRICS = {
+    family: {
+        moment: [
+            rule.metric
+            for rule in CATALOGUE
+            if rule.kind is Kind.COUNTER and rule.needs == (moment,) and family in rule.families
+        ]
+        for moment in MOMENTS
+    }
     for family in ("cluster", "task", "worker", "queue")
 }
-"""The counters that a lane feeds in each family: the place in MOMENTS of each, and its name."""
+"""The counters that a moment feeds in each family."""
 
 Whose = tuple[str, str]
 Series = tuple[str, str, str]
 
 _ALL: Whose = ("cluster", "all")
-_NONE = [0] * len(MOMENTS)
-_counts = attrgetter(*(moment.word for moment in MOMENTS))
+_BY_WORKER = MOMENTS[1:]
+_counts = attrgetter(*(moment.word for moment in _BY_WORKER))
 
 
 class Lane:
-    """The tasks called `name` that the process `life` got from `queue`.
+    """The tasks called `name` that go through `queue`, None where that is not known.
 
-    A lane without a life is that of the sendings: `sent` are those counted here, `waiting` those
-    that wait in `line`, their queue; none of them was sent before `oldest`. `received` ... `failed`
-    are the usual tasks' moments; `handed_reserved` and `handed_running` are those that went on as
-    unusual ones. `times` are seconds, by the places of TIMERS; `errors` the failures by class;
-    `whose` are the families and entities it counts in.
+    `waiting` those of them that were sent and wait in `line`, their queue; none of them was sent
+    before `oldest`. `sent` and `received` are numbers, `started` ... `traced` the attempts that are
+    not gathered yet; so many of each word were `gathered`, and so many moments `folded`;
+    `handed_reserved` and `handed_running` went on as unusual ones. `times` are seconds, by
+    the places of VOICES; `errors` the failures by class; `whose` are the families and entities it
+    counts in.
     """
 
     __slots__ = (
-        "errors", "failed", "folded", "handed_reserved", "handed_running", "life", "line", "name",
-        "oldest", "queue", "received", "retried", "sent", "started", "succeeded", "times",
-        "waiting", "whose",
+        "errors", "failed", "folded", "gathered", "handed_reserved", "handed_running", "line",
+        "name", "oldest", "queue", "received", "retried", "sent", "started", "succeeded", "times",
+        "traced", "waiting", "whose",
     )  # fmt: skip
 
-    def __init__(self, name: str, life: Life | None, queue: str | None, line: Line) -> None:
+    def __init__(self, name: str, queue: str | None, line: Line) -> None:
         self.name = name
-        self.life = life
         self.queue = queue
         self.line = line
-        self.whose = tuple(_entities(name, self.hostname, queue))
+        self.whose = tuple(_entities(name, queue))
         self.oldest = math.inf
-        self.sent = self.received = self.started = self.succeeded = self.failed = 0
-        self.retried = 0
+        self.sent = self.received = 0
+        self.started: list[Any] = []
+        self.succeeded: list[Any] = []
+        self.failed: list[Any] = []
+        self.retried: list[Any] = []
+        self.traced: list[Any] = []
         self.waiting = self.handed_reserved = self.handed_running = 0
+        self.gathered = dict.fromkeys(_SPEAKING, 0)
         self.folded = (0,) * len(MOMENTS)
-        self.times: tuple[list[float], ...] = tuple([] for _ in TIMERS)
+        self.times: tuple[list[float], ...] = tuple([] for _ in VOICES)
         self.errors: dict[str, int] = {}
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How often each of MOMENTS came."""
+        started, succeeded, failed, retried, _ = self.gathered.values()
+        return (
+            self.sent,
+            self.received,
+            started + len(self.started),
+            succeeded + len(self.succeeded),
+            failed + len(self.failed),
+            retried + len(self.retried),
+        )
 
     @property
     def reserved(self) -> int:
         """Usual tasks that are received and not started."""
-        return self.received - self.started - self.handed_reserved
+        return self.received - self.counts[2] - self.handed_reserved
 
     @property
     def running(self) -> int:
         """Usual tasks that run."""
-        ended = self.succeeded + self.failed + self.retried
-        return self.started - ended - self.handed_running
+        started, *ended = self.counts[2:]
+        return started - sum(ended) - self.handed_running
 
     def stages(self) -> Iterator[tuple[Stage, int]]:
         """How many are in each stage in which any was so far."""
@@ -112,36 +147,43 @@ class Lane:
             yield Stage.QUEUED, self.waiting
         if self.received or self.handed_reserved:
             yield Stage.RESERVED, self.reserved
-        if self.started or self.handed_running:
+        if self.counts[2] or self.handed_running:
             yield Stage.RUNNING, self.running
 
-    @property
-    def hostname(self) -> str | None:
-        """The node name of the worker, None for sendings."""
-        return self.life.hostname if self.life else None
+    def gather(self) -> None:
+        """Make times and numbers of the attempts, which are let go of."""
+        for word, speaking in _SPEAKING.items():
+            attempts = getattr(self, word)
+            if attempts:
+                self.gathered[word] += len(attempts)
+                for voice, times in speaking:
+                    self.times[voice].extend(times(attempts))
+                attempts.clear()
 
 
-_NUMBERS = (
-    *(moment.word for moment in MOMENTS),
-    *("waiting", "oldest", "handed_reserved", "handed_running"),
-)
+_NUMBERS = ("sent", "received", "waiting", "oldest", "handed_reserved", "handed_running")
 
 
-def _plain(lane: Lane, index: Index) -> list[Any]:
+def _plain(lane: Lane) -> list[Any]:
     """The fields of a lane as plain values."""
-    life = None if lane.life is None else index.of(lane.life)
+    lane.gather()
     numbers = [getattr(lane, field) for field in _NUMBERS]
-    return [lane.name, life, lane.queue, numbers, lane.folded, lane.times, lane.errors]
+    return [
+        *(lane.name, lane.queue, numbers, lane.gathered, lane.folded),
+        *(lane.times, lane.errors),
+    ]
 
 
 class Lanes:
-    """All lanes in use. `clamped` counts the durations that clocks made negative or absurd."""
+    """All lanes in use, and the workers that go along them. `clamped` counts the durations that
+    clocks made negative or absurd."""
 
     def __init__(self, queues: Queues) -> None:
         self.clamped = 0
-        self._totals = _NONE
+        self._totals = [0] * len(MOMENTS)
         self._queues = queues
-        self._lanes: dict[tuple[str, Life | None, str | None], Lane] = {}
+        self._lanes: dict[tuple[str, str | None], Lane] = {}
+        self._lives: dict[Life, None] = {}
 
     @property
     def totals(self) -> Counter[Moment]:
@@ -157,34 +199,40 @@ class Lanes:
         return {
             "totals": self._totals,
             "clamped": self.clamped,
-            "lanes": [_plain(lane, index) for lane in self._lanes.values()],
+            "lanes": [_plain(lane) for lane in self._lanes.values()],
+            "lives": [index.of(life) for life in self._lives],
         }
 
     def load(self, state: Mapping[str, Any], lives: Sequence[Life]) -> None:
         """Go on from what `dump` told."""
         self._totals = state["totals"]
         self.clamped = state["clamped"]
-        for name, life, queue, numbers, folded, times, errors in state["lanes"]:
-            lane = self.of(name, None if life is None else lives[life], queue)
+        self._lives = {lives[number]: None for number in state["lives"]}
+        for name, queue, numbers, gathered, folded, times, errors in state["lanes"]:
+            lane = self.of(name, queue)
             for field, number in zip(_NUMBERS, numbers, strict=True):
                 setattr(lane, field, number)
             lane.line.usual += lane.waiting
-            lane.folded, lane.errors = tuple(folded), dict(errors)
+            lane.gathered, lane.folded, lane.errors = dict(gathered), tuple(folded), dict(errors)
             lane.times = tuple(map(list, times))
 
-    def of(self, name: str, life: Life | None, queue: str | None) -> Lane:
-        """The lane of these three."""
-        key = (name, life, queue)
+    def enrol(self, life: Life) -> None:
+        """From now on what `life` counts is folded."""
+        self._lives[life] = None
+        life.enrolled = True
+
+    def of(self, name: str, queue: str | None) -> Lane:
+        """The lane of these two."""
+        key = (name, queue)
         return self._lanes.get(key) or self._begun(key)
 
-    def remembered(self, name: str, life: Life | None, queue: str | None) -> Lane:
-        """The lane of these three or, when it is not in use, one that nothing is counted in."""
-        return self._lanes.get((name, life, queue)) or Lane(name, life, queue, Line())
+    def remembered(self, name: str, queue: str | None) -> Lane:
+        """The lane of these two or, when it is not in use, one that nothing is counted in."""
+        return self._lanes.get((name, queue)) or Lane(name, queue, Line())
 
     def lives(self) -> set[Life]:
         """The workers' lives that hold a usual task."""
-        lanes = self._lanes.values()
-        return {lane.life for lane in lanes if lane.life and (lane.reserved or lane.running)}
+        return {life for life in self._lives if life.usual_reserved or life.usual_running}
 
     def overtaken(self) -> dict[Lane, float]:
         """The lanes in which some may have been left behind: those that were sent before this."""
@@ -198,51 +246,55 @@ class Lanes:
                 yield stage, lane.name, number
 
     def fold(self, aggregator: Aggregator) -> None:
-        """Give the aggregator what came since the last time, and forget lanes without news."""
-        idle, sums, times = [], dict[Whose, list[int]](), defaultdict[Series, list[float]](list)
-        for key, lane in self._lanes.items():
-            counts = _counts(lane)
-            if counts != lane.folded:
-                _add(sums, lane, counts)
-                self._gather(lane, times)
-            elif any(lane.times):
-                self._gather(lane, times)
+        """Give the aggregator what came since the last time, and forget who has no news."""
+        times = defaultdict[Series, list[float]](list)
+        for key, lane in list(self._lanes.items()):
+            lane.gather()
+            counts = lane.counts
+            if counts != lane.folded or any(lane.times):
+                news = list(map(sub, counts, lane.folded))
+                lane.folded = counts
+                self._totals = list(map(add, self._totals, news))
+                for whose in lane.whose:
+                    _count(aggregator, whose, MOMENTS, news)
+                self._take_times(lane, times)
             elif not (lane.waiting or lane.reserved or lane.running):
-                idle.append(key)
+                self._forget(aggregator, key)
             for error, number in lane.errors.items():
                 aggregator.count("exception", error, "failed", number)
             lane.errors.clear()
-        self._count(aggregator, sums)
         for series, values in times.items():
             aggregator.time_all(*series, values)
-        for key in idle:
-            self._forget(aggregator, key)
+        self._fold_lives(aggregator)
 
-    def _begun(self, key: tuple[str, Life | None, str | None]) -> Lane:
-        line = Line() if key[2] is None else self._queues.line(key[2])
+    def _fold_lives(self, aggregator: Aggregator) -> None:
+        for life in list(self._lives):
+            counts = _counts(life)
+            if counts != life.folded:
+                news = list(map(sub, counts, life.folded))
+                life.folded = counts
+                _count(aggregator, ("worker", life.hostname), _BY_WORKER, news)
+            elif not (life.usual_reserved or life.usual_running):
+                del self._lives[life]
+                life.enrolled = False
+
+    def _begun(self, key: tuple[str, str | None]) -> Lane:
+        line = Line() if key[1] is None else self._queues.line(key[1])
         line.lanes += 1
         lane = self._lanes[key] = Lane(*key, line)
         return lane
 
-    def _forget(self, aggregator: Aggregator, key: tuple[str, Life | None, str | None]) -> None:
+    def _forget(self, aggregator: Aggregator, key: tuple[str, str | None]) -> None:
         """The lane is empty; what was seen of its name stays, as 0."""
         lane = self._lanes.pop(key)
         lane.line.lanes -= 1
         for stage, number in lane.stages():
             aggregator.gauge("task", lane.name, stage.value, number)
 
-    def _count(self, aggregator: Aggregator, sums: dict[Whose, list[int]]) -> None:
-        """Let the aggregator have the counters of each entity, by the places of MOMENTS."""
-        self._totals = list(map(add, self._totals, sums.get(_ALL, _NONE)))
-        for (family, entity), news in sums.items():
-            for place, metric in METRICS[family]:
-                if news[place]:
-                    aggregator.count(family, entity, metric, news[place])
-
-    def _gather(self, lane: Lane, times: dict[tuple[str, str, str], list[float]]) -> None:
-        for rule, seconds in zip(TIMERS, lane.times, strict=True):
+    def _take_times(self, lane: Lane, times: dict[Series, list[float]]) -> None:
+        for (_, place), seconds in zip(VOICES, lane.times, strict=True):
             if seconds:
-                values = self.milliseconds(seconds)
+                rule, values = TIMERS[place], self.milliseconds(seconds)
                 for family, entity in lane.whose if values else ():
                     if family in rule.families:
                         times[family, entity, rule.metric] += values
@@ -256,19 +308,17 @@ class Lanes:
         return [value * 1000.0 for value in seconds]
 
 
-def _add(sums: dict[Whose, list[int]], lane: Lane, counts: tuple[int, ...]) -> None:
-    """Add the news of `lane` to what came for each entity it belongs to."""
-    news = list(map(sub, counts, lane.folded))
-    lane.folded = counts
-    for whose in lane.whose:
-        known = sums.get(whose)
-        sums[whose] = news if known is None else list(map(add, known, news))
+def _count(
+    aggregator: Aggregator, whose: Whose, moments: Iterable[Moment], news: Iterable[int]
+) -> None:
+    """Let the aggregator have the counters of an entity."""
+    for moment, number in zip(moments, news, strict=True):
+        for metric in METRICS[whose[0]].get(moment, ()) if number else ():
+            aggregator.count(*whose, metric, number)
 
 
-def _entities(name: str, worker: str | None, queue: str | None) -> Iterator[Whose]:
+def _entities(name: str, queue: str | None) -> Iterator[Whose]:
     yield _ALL
     yield "task", name
-    if worker is not None:
-        yield "worker", worker
     if queue is not None:
         yield "queue", queue

@@ -6,7 +6,9 @@
 no event can be made of stand in `bad` as one event each.
 """
 
-import zlib
+import math
+from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +18,11 @@ HORIZON = 50_000
 """Events: how far back a doubled one is recognised at least. A broker gives back at most what
 was not acknowledged, so this must be larger than the events of a few prefetch windows."""
 
-
 MOST_SENDERS = 10_000
-"""Senders whose number is remembered."""
+"""Senders in a generation: of more the horizon is as many of them."""
+
+Sender = tuple[str, int | None]
+"""A process: node name and pid."""
 
 
 @dataclass(slots=True)
@@ -42,54 +46,137 @@ class Ledger:
         counters = {name: Counter(state[name]) for name in ("bad", "dropped")}
         return cls(**{**state, **counters})
 
+    def write_off(self, reason: str) -> None:
+        """The events that stand in no bucket are bad; at least one is, known to be an event or
+        not."""
+        missing = self.missing
+        self.events += not missing
+        self.bad[reason] += missing or 1
+
     def balanced(self) -> bool:
         """Whether the buckets add up to the events taken in."""
+        return not self.missing
+
+    @property
+    def missing(self) -> int:
+        """Events that are in no bucket: of the message that is being taken in, or none."""
         spoiled = self.bad.total() + self.dropped.total()
-        return self.events == self.counted + self.doubled + spoiled
+        return self.events - self.counted - self.doubled - spoiled
+
+
+class Trail:
+    """The events of one sender of late; `before` is its trail in the generation before.
+
+    A process makes its events one after the other, and mostly they come so: what is younger than
+    all before it is new, and two appends remember it. Whatever is not younger is looked for.
+    """
+
+    __slots__ = ("_clocks", "_latest", "_others", "_stamps", "before")
+
+    def __init__(self, before: "Trail | None" = None) -> None:
+        self.before = before
+        self._latest: float = before._latest if before else -math.inf
+        self._stamps = array("d")  # rising
+        self._clocks = array("q")  # of the same events
+        self._others: set[int] | None = None
+
+    def saw(self, clock: int | None, stamp: float) -> bool:
+        """Whether the event of that clock and time was seen before; from now on it was."""
+        if stamp > self._latest:
+            self._latest = stamp
+            self._stamps.append(stamp)
+            self._clocks.append(-1 if clock is None else clock)
+            return False
+        return self.saw_aside(clock, stamp)
+
+    def saw_aside(self, clock: int | None, stamp: float) -> bool:
+        """The same of an event that comes before others that were made before it: a heartbeat
+        overtakes what its worker has batched."""
+        clock = -1 if clock is None else clock
+        # Hashes of numbers are the same in every process (those of texts are not).
+        identity = hash((clock, stamp))
+        if self._has(identity, clock, stamp):
+            return True
+        if self.before is not None and self.before._has(identity, clock, stamp):
+            return True
+        if self._others is None:
+            self._others = set()
+        self._others.add(identity)
+        return False
+
+    def _has(self, identity: int, clock: int, stamp: float) -> bool:
+        if self._others is not None and identity in self._others:
+            return True
+        place = bisect_left(self._stamps, stamp)
+        known = place < len(self._stamps) and self._stamps[place] == stamp
+        return known and self._clocks[place] == clock
+
+    def dump(self) -> list[Any]:
+        """Itself as plain values, without the one before."""
+        others = list(self._others or ())
+        return [self._latest, self._stamps.tobytes(), self._clocks.tobytes(), others]
+
+    @classmethod
+    def load(cls, state: Sequence[Any], before: "Trail | None") -> Self:
+        """What `dump` gave, as a trail again."""
+        trail = cls(before)
+        trail._latest, stamps, clocks, others = state
+        trail._stamps.frombytes(stamps)
+        trail._clocks.frombytes(clocks)
+        trail._others = set(others) or None
+        return trail
 
 
 class Doubles:
-    """Knows the events of late: tells whether one was seen among the last `HORIZON` or more.
+    """Knows the events of late, by their senders.
 
-    Two generations of identities, the older thrown away when the younger is full, so that
-    remembering costs no search and memory is bounded by twice the horizon.
+    Two generations of trails, the older thrown away when the younger is full, so that memory is
+    bounded by twice the horizon.
     """
 
     def __init__(self, horizon: int = HORIZON) -> None:
         self._horizon = horizon
-        self._senders: dict[tuple[str, int | None], int] = {}
-        self._young: set[int] = set()
-        self._old: set[int] = set()
+        self._room = horizon
+        self._young: dict[Sender, Trail] = {}
+        self._old: dict[Sender, Trail] = {}
 
-    def dump(self) -> list[list[int]]:
+    def dump(self) -> list[Any]:
         """Itself as plain values."""
-        return [list(self._young), list(self._old)]
+        rows = [
+            [[*sender, *trail.dump()] for sender, trail in trails.items()]
+            for trails in (self._old, self._young)
+        ]
+        return [self._room, *rows]
 
-    def load(self, state: Sequence[Sequence[int]]) -> None:
+    def load(self, state: Sequence[Any]) -> None:
         """Know what `dump` gave."""
-        self._young, self._old = map(set, state)
+        self._room, old, young = state
+        self._old = {(name, pid): Trail.load(rest, None) for name, pid, *rest in old}
+        self._young = {
+            (name, pid): Trail.load(rest, self._old.get((name, pid))) for name, pid, *rest in young
+        }
 
-    def seen(self, sender: int, clock: int | None, timestamp: float) -> bool:
-        """Whether the event of that sender, clock and time was seen before; from now on it was.
+    def prepare(self, events: int) -> None:
+        """So many events have come, all of them new but those that are told `again`."""
+        if self._room <= 0:
+            self._begin_anew()
+        self._room -= events
 
-        It is known by 64 bits. Hashes of numbers are the same in every process (those of texts
-        and of None are not).
-        """
-        identity = hash((sender, -1 if clock is None else clock, timestamp))
-        young = self._young
-        if identity in young or identity in self._old:
-            return True
-        young.add(identity)
-        if len(young) >= self._horizon:
-            self._old, self._young = young, set()
-        return False
+    def again(self) -> None:
+        """One was seen before: it took no room."""
+        self._room += 1
 
-    def sender(self, hostname: str, pid: int | None) -> int:
-        """The number of a process."""
-        number = self._senders.get((hostname, pid))
-        if number is None:
-            if len(self._senders) >= MOST_SENDERS:
-                self._senders.clear()
-            number = hash((zlib.crc32(hostname.encode()), -1 if pid is None else pid))
-            self._senders[hostname, pid] = number
-        return number
+    def trail(self, sender: Sender) -> Trail:
+        """Where the events of `sender` are looked for, and remembered. It is to be asked for anew
+        when others have come."""
+        trail = self._young.get(sender)
+        if trail is None:
+            if len(self._young) >= MOST_SENDERS:
+                self._begin_anew()
+            trail = self._young[sender] = Trail(self._old.get(sender))
+        return trail
+
+    def _begin_anew(self) -> None:
+        self._old, self._young, self._room = self._young, {}, self._horizon
+        for trail in self._old.values():
+            trail.before = None

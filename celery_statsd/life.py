@@ -34,17 +34,20 @@ class Life:
     """One worker process, from its start to its end.
 
     Times are epoch seconds of our clock, but those called stamps, which are the worker's own.
-    `reserved` and `running` count the attempts it holds; the tracker keeps them. `lost` counts
-    the starts that never arrived; `base` is what `processed` was when they began to be counted,
-    less what had come by then; None: the next heartbeat begins it.
+    `lost` counts the starts that never arrived; `base` is what `processed` was when they began to
+    be counted, less what had come by then; None: the next heartbeat begins it.
+    `received` ... `retried` count the usual tasks' moments, of which so many were `folded` into
+    the aggregator by the lanes it is `enrolled` in; `handed_...` those that went on as unusual
+    ones, and `unusual_...` what the tracker has of it.
     """
 
     __slots__ = (
-        "_base_stamp", "_starts", "_starts_since", "active", "base",
-        "beat_at", "beat_stamp", "booked_at", "born_stamp", "farewell_at", "freq",
-        "gone_at", "host", "hostname", "idle_stamp", "loadavg", "lost", "pid", "processed",
-        "proven_active", "proven_stamp", "quiet", "rejoined_stamp", "reserved", "running",
-        "seen_at", "state",
+        "_base_stamp", "_starts", "_starts_since", "active", "base", "beat_at", "beat_stamp",
+        "booked_at", "born_stamp", "enrolled", "failed", "farewell_at", "folded", "freq", "gone_at",
+        "handed_reserved", "handed_running", "host", "hostname", "idle_stamp", "loadavg", "lost",
+        "pid", "processed", "proven_active", "proven_stamp", "quiet", "received",
+        "rejoined_stamp", "retried", "seen_at", "started", "state", "succeeded",
+        "unusual_reserved", "unusual_running",
     )  # fmt: skip
 
     def __init__(self, event: Event) -> None:
@@ -66,8 +69,11 @@ class Life:
         self.idle_stamp: float | None = None
         self.proven_stamp: float | None = None
         self.proven_active: int | None = None
-        self.reserved = 0
-        self.running = 0
+        self.received = self.started = self.succeeded = self.failed = self.retried = 0
+        self.enrolled = False
+        self.folded: tuple[int, ...] = (0,) * 5
+        self.handed_reserved = self.handed_running = 0
+        self.unusual_reserved = self.unusual_running = 0
         self.beat_stamp = 0.0
         self.base: int | None = None
         self._base_stamp = 0.0
@@ -82,13 +88,34 @@ class Life:
 
     @classmethod
     def load(cls, state: Mapping[str, Any]) -> Self:
-        """What `dump` gave, as a life again; the tracker counts what it holds."""
+        """What `dump` gave, as a life again; the tracker counts what it has of it."""
         life = cls.__new__(cls)
         for name in cls.__slots__:
             setattr(life, name, state[name])
         life.state, life.loadavg = State(state["state"]), tuple(state["loadavg"])
-        life.reserved = life.running = 0
+        life.folded = tuple(state["folded"])
+        life.unusual_reserved = life.unusual_running = 0
         return life
+
+    @property
+    def usual_reserved(self) -> int:
+        """Usual tasks that it has received and not started."""
+        return self.received - self.started - self.handed_reserved
+
+    @property
+    def usual_running(self) -> int:
+        """Usual tasks that it runs."""
+        return self.started - self.succeeded - self.failed - self.retried - self.handed_running
+
+    @property
+    def reserved(self) -> int:
+        """Attempts that it has received and not started."""
+        return self.usual_reserved + self.unusual_reserved
+
+    @property
+    def running(self) -> int:
+        """Attempts that it runs."""
+        return self.usual_running + self.unusual_running
 
     @property
     def farewelled(self) -> bool:

@@ -18,6 +18,7 @@ from celery_statsd.task import Attempt, Sending, Task
 class Passage(msgspec.Struct, gc=False):
     """One attempt of a usual task.
 
+    `life` is the worker that has received it, None while it waits; `lane` is where it is counted.
     `sender` is the host it was sent from, `sent` the sender's time, None while that is unknown;
     `planned` and `eta` are the ETAs that the sending and the receipt tell. All times but `sent` are
     the worker's clock, but `arrived`, when we heard of its receipt; `apart` is in seconds: what
@@ -29,6 +30,9 @@ class Passage(msgspec.Struct, gc=False):
     sender: str = ""
     sent: float | None = None
     planned: float | None = None
+    retries: int = 0
+    earlier: Optional["Passage"] = None
+    life: Life | None = None
     eta: float | None = None
     received: float | None = None
     started: float | None = None
@@ -36,9 +40,7 @@ class Passage(msgspec.Struct, gc=False):
     runtime: float | None = None
     arrived: float = 0.0
     apart: float = 0.0
-    retries: int = 0
     outcome: Moment | None = None
-    earlier: Optional["Passage"] = None
 
     @property
     def name(self) -> str:
@@ -80,13 +82,13 @@ def retold(uuid: str, newest: Passage, whole: bool) -> Task:
     until it is received."""
     task = Task(uuid)
     for passage in reversed(list(newest.attempts())):
-        lane, sending = passage.lane, None
+        life, sending = passage.life, None
         if passage.sent is not None:
             sending = _sending(task, passage)
-            sending.taken = lane.life is not None or not whole
+            sending.taken = life is not None or not whole
             task.sendings.append(sending)
-        if lane.life is not None:
-            task.attempts.append(_attempt(task, lane.life, passage, sending))
+        if life is not None:
+            task.attempts.append(_attempt(task, life, passage, sending))
     return task
 
 
@@ -108,22 +110,30 @@ def _attempt(task: Task, life: Life, passage: Passage, sending: Sending | None) 
     return attempt
 
 
+_PLAIN = (
+    "sender", "sent", "planned", "retries", "eta", "received", "started", "ended", "runtime",
+    "arrived", "apart",
+)  # fmt: skip
+
+
 def dump(passage: Passage, index: Index) -> list[Any]:
     """Itself as plain values; lives by their number."""
-    lane, *rest, outcome, earlier = msgspec.structs.astuple(passage)
+    lane, life, outcome, earlier = passage.lane, passage.life, passage.outcome, passage.earlier
     return [
-        [lane.name, None if lane.life is None else index.of(lane.life), lane.queue],
+        *(lane.name, lane.queue, None if life is None else index.of(life)),
         outcome and outcome.value,
         earlier and dump(earlier, index),
-        *rest,
+        *(getattr(passage, field) for field in _PLAIN),
     ]
 
 
 def load(state: Sequence[Any], lanes: Lanes, lives: Mapping[int, Life] | Sequence[Life]) -> Passage:
     """What `dump` gave, as a passage in one of `lanes` again."""
-    (name, life, queue), outcome, earlier, *rest = state
-    lane = lanes.remembered(name, None if life is None else lives[life], queue)
-    passage = Passage(lane, *rest)
+    name, queue, life, outcome, earlier, *plain = state
+    passage = Passage(lanes.remembered(name, queue))
+    passage.life = None if life is None else lives[life]
     passage.outcome = outcome and Moment(outcome)
     passage.earlier = earlier and load(earlier, lanes, lives)
+    for field, value in zip(_PLAIN, plain, strict=True):
+        setattr(passage, field, value)
     return passage

@@ -34,7 +34,7 @@ from celery_statsd.events import (
     Succeeded,
     epoch,
 )
-from celery_statsd.lanes import Lane, Lanes, Speaker, speakers
+from celery_statsd.lanes import Lane, Lanes
 from celery_statsd.life import Index, Life
 from celery_statsd.passage import Passage, retold
 from celery_statsd.scope import Scope
@@ -47,15 +47,9 @@ MOST_RETRIES = 10
 OUT_OF_ORDER = 1000
 """Tasks of which a later one may be heard before an earlier one."""
 
-_RESERVED = Moment.RECEIVED.bit
-_RUNNING = _RESERVED | Moment.STARTED.bit
-_TRACED = Moment.TRACED.bit
-_AT_START = speakers(Moment.STARTED, _RUNNING)
-_AT_TRACED_START = speakers(Moment.STARTED, _RUNNING | _TRACED)
-_AT_LATE_TRACE = speakers(Moment.TRACED, _RUNNING | _TRACED)
-_AT_SUCCESS = speakers(Moment.SUCCEEDED, _RUNNING | Moment.SUCCEEDED.bit)
-_AT_FAILURE = speakers(Moment.FAILED, _RUNNING | Moment.FAILED.bit)
-_AT_RETRY = speakers(Moment.RETRIED, _RUNNING | Moment.RETRIED.bit)
+_SUCCEEDED = Moment.SUCCEEDED  # to look at a member of an enumeration takes its time
+_FAILED = Moment.FAILED
+_RETRIED = Moment.RETRIED
 
 
 class Passages:
@@ -91,7 +85,7 @@ class Passages:
     def sent(self, event: Sent, host: str, owned: bool) -> bool:
         """A task was published, from `host`; `owned`: it is counted here."""
         uuid, name, retries = event.uuid, event.name, event.retries or 0
-        newest = self._newest(uuid)
+        newest = self._open.get(uuid) or self._past.get(uuid) or self._long_past.get(uuid)
         late = None
         if newest is None:
             usual = retries == 0 and not self._tracker.knows(uuid)
@@ -101,14 +95,13 @@ class Passages:
             usual = _may_follow(newest, retries)
         if not usual or event.expires or not name or (newest and newest.lane.name != name):
             return False
-        lane = self._lanes.of(name, None, label(event.queue))
+        lane = self._lanes.of(name, label(event.queue))
         lane.sent += owned
         planned = epoch(event.eta) if event.eta else None
         if late is not None:
             self._trace(late, lane, host, event.timestamp, planned)
         else:
-            passage = Passage(lane, host, event.timestamp, planned, retries=retries, earlier=newest)
-            self._wait(uuid, passage)
+            self._wait(uuid, Passage(lane, host, event.timestamp, planned, retries, newest))
         return True
 
     def received(self, event: Received, life: Life, now: float) -> bool:
@@ -123,6 +116,8 @@ class Passages:
         if self._whole:
             lane.waiting -= 1
             lane.line.usual -= 1
+        else:  # where nothing waits its lane may have been forgotten
+            passage.lane = self._lanes.of(lane.name, lane.queue)
         self._take(passage, event, life, now)
         return True
 
@@ -130,30 +125,26 @@ class Passages:
         """A pool process has accepted a task."""
         life.note_start(event.timestamp)
         passage = self._open.get(event.uuid)
-        if passage is None or passage.started is not None or passage.lane.life is not life:
+        if passage is None or passage.started is not None or passage.life is not life:
             return False
         if passage.earlier is not None and passage.earlier.outcome is None:
             return False
         passage.started = event.timestamp
-        lane = passage.lane
-        lane.started += 1
-        life.reserved -= 1
-        life.running += 1
-        for place, value in _AT_START if passage.sent is None else _AT_TRACED_START:
-            seconds = value(passage)
-            if seconds is not None:
-                lane.times[place].append(seconds)
+        passage.lane.started.append(passage)
+        life.started += 1
         return True
 
     def succeeded(self, event: Succeeded, life: Life, _: float) -> bool:
         """A task has returned."""
         uuid = event.uuid
         passage = self._open.get(uuid)
-        if passage is None or passage.started is None or passage.lane.life is not life:
+        if passage is None or passage.started is None or passage.life is not life:
             return False
+        passage.ended = event.timestamp
         passage.runtime = event.runtime
-        passage.lane.succeeded += 1
-        _end(passage, event.timestamp, Moment.SUCCEEDED, _AT_SUCCESS)
+        passage.outcome = _SUCCEEDED
+        passage.lane.succeeded.append(passage)
+        life.succeeded += 1
         self._close(uuid, passage)
         return True
 
@@ -161,12 +152,14 @@ class Passages:
         """A task has raised."""
         uuid = event.uuid
         passage = self._open.get(uuid)
-        if passage is None or passage.started is None or passage.lane.life is not life:
+        if passage is None or passage.started is None or passage.life is not life:
             return False
         lane, error = passage.lane, event.error
-        lane.failed += 1
+        passage.ended = event.timestamp
+        passage.outcome = _FAILED
+        lane.failed.append(passage)
         lane.errors[error] = lane.errors.get(error, 0) + 1
-        _end(passage, event.timestamp, Moment.FAILED, _AT_FAILURE)
+        life.failed += 1
         self._close(uuid, passage)
         return True
 
@@ -176,10 +169,12 @@ class Passages:
         newest = passage = self._open.get(uuid)
         if newest is not None and newest.started is None:
             passage = newest.earlier
-        if newest is None or passage is None or not passage.runs or passage.lane.life is not life:
+        if newest is None or passage is None or not passage.runs or passage.life is not life:
             return False
-        passage.lane.retried += 1
-        _end(passage, event.timestamp, Moment.RETRIED, _AT_RETRY)
+        passage.ended = event.timestamp
+        passage.outcome = _RETRIED
+        passage.lane.retried.append(passage)
+        life.retried += 1
         if passage is newest or (newest.received is None and not self._whole):
             self._close(uuid, newest)
         return True
@@ -230,22 +225,15 @@ class Passages:
                 shelf[uuid] = attempts.load(plain, self._lanes, lives)
         self._past_size = state["past_size"]
         self._retries = sum(passage.retries for passage in self._open.values())
-        for newest in self._open.values():
-            for passage in newest.attempts():
-                _resume(passage)
 
     @property
     def _shelves(self) -> dict[str, dict[str, Passage]]:
         return {"open": self._open, "past": self._past, "long_past": self._long_past}
 
-    def _newest(self, uuid: str) -> Passage | None:
-        """The newest attempt of a usual task."""
-        return self._open.get(uuid) or self._past.get(uuid) or self._long_past.get(uuid)
-
     def _received_first(self, event: Received, life: Life, now: float) -> bool:
         """A receipt of what does not wait: its sending is not known, or nothing waits here."""
         uuid, name, retries = event.uuid, event.name, event.retries or 0
-        newest = self._newest(uuid)
+        newest = self._open.get(uuid) or self._past.get(uuid) or self._long_past.get(uuid)
         if newest is None:
             usual = retries == 0 and not self._tracker.knows(uuid)
         elif newest.received is None:
@@ -255,8 +243,10 @@ class Passages:
         if not usual or not name or name != (newest or event).name:
             return False
         if newest is None or newest.received is not None:
-            lane = self._lanes.of(name, life, None)
+            lane = self._lanes.of(name, None)
             newest = Passage(lane, retries=retries, earlier=newest)
+        else:
+            newest.lane = self._lanes.of(name, newest.lane.queue)
         self._take(newest, event, life, now)
         self._put(uuid, newest)
         return True
@@ -284,31 +274,29 @@ class Passages:
             if line.usual or line.sendings:
                 line.deliver(sent)
             passage.apart = self._clocks.apart(life.host, passage.sender)
-            lane = passage.lane = self._lanes.of(lane.name, life, lane.queue)
+        passage.life = life
         lane.received += 1
-        life.reserved += 1
+        life.received += 1
         passage.received = event.timestamp
         passage.arrived = now
         if event.eta:
             passage.eta = epoch(event.eta)
 
     def _trace(
-        self, passage: Passage, origin: Lane, host: str, sent: float, planned: float | None
+        self, passage: Passage, lane: Lane, host: str, sent: float, planned: float | None
     ) -> None:
-        """Its sending is heard of after its receipt."""
-        old = passage.lane
-        assert old.life is not None
+        """Its sending, in `lane`, is heard of after its receipt."""
+        old, life = passage.lane, passage.life
+        assert life is not None
+        old.gather()  # before it is known when it was sent
         passage.sender, passage.sent, passage.planned = host, sent, planned
-        passage.apart = self._clocks.apart(old.life.host, host)
-        origin.line.deliver(sent)
-        lane = passage.lane = self._lanes.of(old.name, old.life, origin.queue)
+        passage.apart = self._clocks.apart(life.host, host)
+        passage.lane = lane
+        lane.line.deliver(sent)
         if passage.outcome is None:
             _move(passage, old, lane)
         if passage.started is not None:
-            for place, value in _AT_LATE_TRACE:
-                seconds = value(passage)
-                if seconds is not None:
-                    lane.times[place].append(seconds)
+            lane.traced.append(passage)
 
     def _put(self, uuid: str, passage: Passage) -> None:
         """It is open, whatever was known of its task before."""
@@ -343,7 +331,7 @@ class Passages:
 
     def _leave(self, passage: Passage) -> None:
         """It is counted here no more where it waits or runs."""
-        lane, life = passage.lane, passage.lane.life
+        lane, life = passage.lane, passage.life
         if passage.outcome is not None or (life is None and not self._whole):
             return
         if life is None:
@@ -351,41 +339,17 @@ class Passages:
             lane.line.usual -= 1
         elif passage.started is None:
             lane.handed_reserved += 1
-            life.reserved -= 1
+            life.handed_reserved += 1
         else:
             lane.handed_running += 1
-            life.running -= 1
+            life.handed_running += 1
 
 
 def _may_follow(newest: Passage, retries: int) -> bool:
     """Whether an attempt of so many `retries` may be the next one."""
     if newest.retries != retries - 1 or retries > MOST_RETRIES:
         return False
-    return newest.runs or newest.outcome is Moment.RETRIED
-
-
-def _end(passage: Passage, ended: float, outcome: Moment, speaking: tuple[Speaker, ...]) -> None:
-    """It is over; its timers speak."""
-    lane = passage.lane
-    assert lane.life is not None
-    lane.life.running -= 1
-    passage.ended = ended
-    passage.outcome = outcome
-    for place, value in speaking:
-        seconds = value(passage)
-        if seconds is not None:
-            lane.times[place].append(seconds)
-
-
-def _resume(passage: Passage) -> None:
-    """Let its worker hold it again; the lanes know of it."""
-    life = passage.lane.life
-    if life is None or passage.outcome is not None:
-        return
-    if passage.started is None:
-        life.reserved += 1
-    else:
-        life.running += 1
+    return newest.runs or newest.outcome is _RETRIED
 
 
 def _move(passage: Passage, old: Lane, new: Lane) -> None:

@@ -8,7 +8,7 @@ All times are epoch seconds.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from celery_statsd.accounts import Account, Stand
 from celery_statsd.aggregator import Aggregator
@@ -26,9 +26,10 @@ from celery_statsd.events import (
     TaskEvent,
     WorkerEvent,
     decode,
+    decode_sound,
 )
 from celery_statsd.lanes import Lanes
-from celery_statsd.ledger import Doubles, Ledger
+from celery_statsd.ledger import Doubles, Ledger, Trail
 from celery_statsd.life import Index, Life
 from celery_statsd.metric import OWN, Batch, Kind
 from celery_statsd.names import Names
@@ -138,16 +139,14 @@ class Pipeline:
 
     def feed(self, body: bytes, now: float) -> None:
         """Take in one message's body, come at `now`. Never raises, whatever it holds."""
-        decoded = decode(body)
-        ledger = self.ledger
-        ledger.events += len(decoded.events) + len(decoded.bad) + decoded.custom
-        if decoded.bad or decoded.custom:
-            ledger.bad.update(decoded.bad)
-            ledger.dropped["custom"] += decoded.custom
-        if decoded.events:
-            self._take(decoded.events, now)
-            self._lags.append(now - decoded.events[-1].timestamp)
-            self._unfolded += len(decoded.events)
+        events = decode_sound(body)
+        if events is None:
+            events = self._sift(body)
+        if events:
+            self.ledger.events += len(events)
+            self._take(events, now)
+            self._lags.append(now - events[-1].timestamp)
+            self._unfolded += len(events)
             if self._unfolded > MOST_UNFOLDED:
                 self._fold()
 
@@ -238,37 +237,56 @@ class Pipeline:
         entered = sum(list(terms.values())[:3])
         return {**terms, "difference": 2 * entered - sum(terms.values())}
 
+    def _sift(self, body: bytes) -> list[Known]:
+        """The sound events of a body in which not all are; the others are counted."""
+        decoded, ledger = decode(body), self.ledger
+        ledger.events += len(decoded.bad) + decoded.custom
+        ledger.bad.update(decoded.bad)
+        ledger.dropped["custom"] += decoded.custom
+        return decoded.events
+
     def _take(self, events: Sequence[Known], now: float) -> None:
         """What one message held: its events are of one process, as a rule."""
-        seen, usual_ways, ledger = self._doubles.seen, self._usual, self.ledger
-        hostname, pid, sender = "", None, 0
-        life: Life | None = None
+        ways, ledger, doubles = self._usual, self.ledger, self._doubles
+        doubles.prepare(len(events))
+        hostname, pid = (first := events[0]).hostname, first.pid
+        trail, life = doubles.trail((hostname, pid)), None
         for event in events:
             if event.pid != pid or event.hostname != hostname:
-                hostname, pid, life = event.hostname, event.pid, None
-                sender = self._doubles.sender(hostname, pid)
-            if seen(sender, event.clock, event.timestamp):
-                ledger.doubled += 1
-                continue
-            usual = usual_ways.get(type(event))
-            if usual is not None:
-                if life is None:
-                    life = self._life_of(event, now)
-                if usual(event, life, now):
+                hostname, pid = event.hostname, event.pid
+                trail, life = doubles.trail((hostname, pid)), None
+            way = ways.get(type(event))
+            if way is None:
+                self._take_other(event, trail, now)
+                life = None
+            elif trail.saw(event.clock, event.timestamp):
+                self._note_double()
+            else:
+                life = life or self._life_of(event, now)
+                if way(event, life, now):
                     ledger.counted += 1
-                    continue
-            self._take_other(event, life, now)
-            life = None
+                else:
+                    self._take_unusual(cast("TaskEvent", event), life, now)
+                    life = None
 
-    def _take_other(self, event: Known, life: Life | None, now: float) -> None:
-        """What no worker (its `life`, where known) says of a usual task."""
-        if isinstance(event, Sent):
-            self._take_sending(event, now)
-        elif isinstance(event, WorkerEvent):
+    def _take_other(self, event: Known, trail: Trail, now: float) -> None:
+        """What no worker says of a usual task."""
+        if isinstance(event, WorkerEvent):
+            if trail.saw_aside(event.clock, event.timestamp):
+                self._note_double()
+                return
             self.ledger.counted += 1
             self._scribe.measure(self._roster.observe(event, now))
+        elif trail.saw(event.clock, event.timestamp):
+            self._note_double()
+        elif isinstance(event, Sent):
+            self._take_sending(event, now)
         elif isinstance(event, TaskEvent):
-            self._take_unusual(event, life or self._life_of(event, now), now)
+            self._take_unusual(event, self._life_of(event, now), now)
+
+    def _note_double(self) -> None:
+        self.ledger.doubled += 1
+        self._doubles.again()
 
     def _take_sending(self, event: Sent, now: float) -> None:
         host = self._roster.clocks.hear(event.hostname, event.timestamp, now)
@@ -282,11 +300,12 @@ class Pipeline:
             self._scribe.measure(self._tracker.sent(event))
 
     def _life_of(self, event: Event, now: float) -> Life:
-        booked = self._roster.booked(event, now)
-        if booked is not None:
-            return booked
-        life, told = self._roster.life(event, now)
-        self._scribe.measure(told)
+        life = self._roster.booked(event, now)
+        if life is None:
+            life, told = self._roster.life(event, now)
+            self._scribe.measure(told)
+        if not life.enrolled:
+            self._lanes.enrol(life)
         return life
 
     def _settle(self, now: float, at_once: bool = False) -> None:

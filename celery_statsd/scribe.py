@@ -80,8 +80,7 @@ class Scribe:
             for rule, needs in SPEAKING[change.news]:
                 if not needs & ~change.told:
                     counts = rule.kind is Kind.COUNTER
-                    value = change.amount if counts else rule.value(change.of)
-                    if value is not None:
+                    for value in (change.amount,) if counts else rule.times((change.of,)):
                         self._add(rule, change.of, value)
 
     def _add(self, rule: Rule, subject: Any, value: float) -> None:

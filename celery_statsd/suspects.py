@@ -73,7 +73,7 @@ def _still_crowded(tasks: Open, crowded: dict[Life, int]) -> set[Life]:
     """Those of `crowded` of which not so many began after what they said."""
     if crowded:
         for passage in reversed(tasks.values()):  # type: ignore[call-overload]
-            life, started = passage.lane.life, passage.started
+            life, started = passage.life, passage.started
             if life in crowded and started is not None and started > life.proven_stamp:
                 crowded[life] -= 1
                 if crowded[life] <= 0:
@@ -88,10 +88,10 @@ def _held(tasks: Open, suspects: set[Life]) -> dict[Life, list[tuple[str, Passag
     held: dict[Life | None, list[tuple[str, Passage]]] = {life: [] for life in suspects}
     for uuid, newest in tasks.items():
         earlier = newest.earlier
-        if newest.lane.life in held:
-            held[newest.lane.life].append((uuid, newest))
-        if earlier is not None and earlier.outcome is None and earlier.lane.life in held:
-            held[earlier.lane.life].append((uuid, earlier))
+        if newest.life in held:
+            held[newest.life].append((uuid, newest))
+        if earlier is not None and earlier.outcome is None and earlier.life in held:
+            held[earlier.life].append((uuid, earlier))
     return {life: found for life, found in held.items() if life is not None}
 
 

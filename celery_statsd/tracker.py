@@ -291,8 +291,8 @@ class Tracker:
         for old_or_new, step in ((attempt.stage, -1), (stage, 1)):
             if old_or_new is not None:
                 self.in_flight[old_or_new, name] += step
-                life.reserved += step if old_or_new is Stage.RESERVED else 0
-                life.running += step if old_or_new is Stage.RUNNING else 0
+                life.unusual_reserved += step if old_or_new is Stage.RESERVED else 0
+                life.unusual_running += step if old_or_new is Stage.RUNNING else 0
         attempt.stage = stage
         if stage is not None:
             self._held.setdefault(life, {})[attempt] = None

@@ -90,7 +90,7 @@ class Watch:
     def _recorded(self, message: Message, size: int, now: float) -> dict[str, Any]:
         return {
             "_batch": self._batch,
-            "_hostname": message.hostname,
+            "_hostname": message.facts.hostname,
             "_received": now,
             "_routing_key": message.routing_key,
             "_size": size,

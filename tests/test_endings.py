@@ -49,9 +49,9 @@ def test_a_life_of_which_nothing_is_doubtful() -> None:
         one = life()
         setattr(one, field, NOON)
         assert doubtful(one)
-    alive.proven_active, alive.running = 2, 2
+    alive.proven_active, alive.unusual_running = 2, 2
     assert not doubtful(alive)
-    alive.running = 3
+    alive.unusual_running = 3
     assert doubtful(alive)
 
 

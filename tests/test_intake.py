@@ -10,7 +10,7 @@ from celery_statsd.intake import Intake, refusal_of
 from celery_statsd.log import Log
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.scope import CLUSTER, Scope
-from celery_statsd.source.base import Message
+from celery_statsd.source.base import Facts, Message
 from tests.bodies import NOON, Process, body
 
 WORKER = Process("w1@web1")
@@ -20,7 +20,9 @@ def message(
     hostname: str = "w1@web1", kind: str = "application/json", encoding: str = "utf-8"
 ) -> Message:
     """A receipt, as a source gives it."""
-    return Message(body(WORKER.received("t1", NOON)), kind, encoding, hostname, "task.received")
+    return Message(
+        body(WORKER.received("t1", NOON)), Facts(kind, encoding, hostname), "task.received"
+    )
 
 
 class Door:

@@ -81,12 +81,14 @@ def test_a_base_that_is_given_tells_what_is_missing_since() -> None:
 def test_a_life_outlives_its_process() -> None:
     """All of it, but for what it holds: that is counted anew."""
     one, index = begun(), Index()
-    one.state, one.reserved, one.running, one.loadavg = State.UP, 2, 1, (0.5, 0.25, 0.125)
+    one.state, one.loadavg = State.UP, (0.5, 0.25, 0.125)
+    one.unusual_reserved, one.unusual_running = 2, 1
+    one.received, one.started, one.folded, one.enrolled = 5, 2, (4, 2, 0, 0, 0), True
     one.note_start(NOON + 1)
     assert (0, 0) == (index.of(one), index.of(one))
     (plain,) = index.dump()
     again = Life.load(plain)
 
-    assert (0, 0) == (again.reserved, again.running)
-    again.reserved, again.running = 2, 1
+    assert (3, 2) == (again.reserved, again.running)
+    again.unusual_reserved, again.unusual_running = 2, 1
     assert one.dump() == again.dump()

@@ -53,7 +53,7 @@ def tasks(pipeline: Pipeline) -> list[Any]:
     for attempt in (attempt for task in known for attempt in task.attempts):
         attempt.error = "unknown"
     found = [task.dump(index) for task in known]
-    lives = [(life["hostname"], life["reserved"], life["running"]) for life in index.dump()]
+    lives = [(life.hostname, life.reserved, life.running) for life in index._numbers]
     return [found, lives, +tracker.in_flight, tracker.size]
 
 
@@ -72,9 +72,9 @@ def test_a_passage_is_written_with_those_before_it() -> None:
     lanes, index = Lanes(Queues()), Index()
     (event,) = decode(body(FIRST[1])).events
     life = Life(event)
-    first = passage.Passage(lanes.of("shop.pay", life, "q"), "app1", NOON, received=NOON + 1)
+    first = passage.Passage(lanes.of("shop.pay", "q"), "app1", NOON, received=NOON + 1, life=life)
     first.started, first.ended, first.outcome = NOON + 2, NOON + 3, Moment.RETRIED
-    newest = passage.Passage(lanes.of("shop.pay", None, "q"), "web1", NOON + 3, retries=1)
+    newest = passage.Passage(lanes.of("shop.pay", "q"), "web1", NOON + 3, retries=1)
     newest.earlier = first
     plain = msgspec.msgpack.decode(msgspec.msgpack.encode(passage.dump(newest, index)))
     assert newest == passage.load(plain, lanes, [life])

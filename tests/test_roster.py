@@ -136,10 +136,10 @@ def test_one_that_has_left_stays_while_it_holds_tasks() -> None:
     """A warm shutdown may take its time: the name is closed when the last attempt is over."""
     watch, worker = Watch(), Process()
     watch.tell(worker.beat(NOON), worker.offline(NOON + 1))
-    watch.life.running = 1
+    watch.life.unusual_running = 1
     watch.wait(PATIENCE + 1)
     assert [] == watch.roster.retire(watch.now)
-    watch.life.running = 0
+    watch.life.unusual_running = 0
     assert ["w1@web1"] == watch.roster.retire(watch.now)
 
 
@@ -246,7 +246,7 @@ def test_one_without_heartbeat_is_seen_again_whenever_it_speaks() -> None:
     """An hour of silence closes its name, though it may still hold a task."""
     watch, worker = Watch(), Process()
     watch.tell(worker.received("a", NOON))
-    watch.life.reserved = 1
+    watch.life.unusual_reserved = 1
     assert ["w1@web1"] == watch.roster.retire(NOON + FORGOTTEN_AFTER + 1)
     assert [] == list(watch.roster)
     watch.tell(worker.started("a", NOON + FORGOTTEN_AFTER + 2))

@@ -19,14 +19,14 @@ PATIENCE = 60.0
 def life_of(process: Process, reserved: int = 0, running: int = 0) -> Life:
     (event,) = decode(body(process.online(NOON))).events
     life = Life(event)
-    life.reserved, life.running = reserved, running
+    life.unusual_reserved, life.unusual_running = reserved, running
     return life
 
 
 def passage(life: Life | None, started: float | None = None, sent: float | None = None) -> Passage:
-    lane = Lane("shop.pay", life, "q", Line())
+    lane = Lane("shop.pay", "q", Line())
     received = None if life is None else NOON
-    return Passage(lane, sent=sent, received=received, started=started)
+    return Passage(lane, life=life, sent=sent, received=received, started=started)
 
 
 def doubted(tasks: dict[str, Passage], life: Life, starts: Sequence[float] = ()) -> set[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from celery_statsd.errors import BrokerLost, ConfigError
 from celery_statsd.log import Log
-from celery_statsd.source.base import Message, Source
+from celery_statsd.source.base import Facts, Message, Source
 from celery_statsd.watch import LONGEST, Watch
 
 EVENT = {
@@ -58,7 +58,7 @@ class Bodies(Source):
         body = self.waiting.popleft()
         if body is None:
             raise BrokerLost("gone")
-        return [Message(body, "application/json", "utf-8", "w1@host", "task.multi")]
+        return [Message(body, Facts("application/json", "utf-8", "w1@host"), "task.multi")]
 
     def _drop(self) -> None:
         """Nothing is open."""

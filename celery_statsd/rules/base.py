@@ -4,7 +4,7 @@ Counters and timers speak when the last of the moments they need becomes known; 
 at each flush. The row's help is its documentation: the README's table is made from the rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,18 @@ def nothing(subject: Any) -> None:
     """No value here: whoever owns the metric sets it."""
 
 
+def nothings(attempts: Iterable[Any]) -> list[float]:  # noqa: ARG001
+    """No values here."""
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A metric: its name and kind, the families it stands in, and how its value is made.
 
-    `needs` are the moments that must be known; then a counter counts, and a timer's `value` takes
-    the attempt and gives seconds, or None when there is nothing to say. A gauge's takes the Life
-    or whatever else it is read from. Timers are sent in ms, all else in `unit`.
+    `needs` are the moments that must be known; then a counter counts, and a timer's `times` takes
+    attempts, many at a time, and gives the seconds of those that have any. A gauge's `value` takes
+    the Life or whatever else it is read from. Timers are sent in ms, all else in `unit`.
     """
 
     metric: str
@@ -32,3 +37,4 @@ class Rule:
     unit: str = "1"
     needs: tuple[Moment, ...] = ()
     value: Callable[[Any], float | None] = nothing
+    times: Callable[[Iterable[Any]], list[float]] = nothings

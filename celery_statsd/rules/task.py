@@ -1,5 +1,6 @@
 """The metrics of tasks: what became of them, where they are, how long it took."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from celery_statsd.events import Moment
@@ -31,36 +32,43 @@ def _counter(moment: Moment, text: str, families: tuple[str, ...] = ALL) -> Rule
     return Rule(moment.word, Kind.COUNTER, text, families, "1", (moment,))
 
 
-def _waited(attempt: _Timed) -> float | None:
+def _waited(attempts: Iterable[_Timed]) -> list[float]:
     """Seconds from the sending (or the planned ETA, if later) to the start."""
-    if attempt.sent is None or attempt.started is None:
-        return None
-    due = max(attempt.sent, attempt.planned or attempt.eta or 0.0)
-    return attempt.started - due + attempt.apart
+    return [
+        one.started - max(one.sent, one.planned or one.eta or 0.0) + one.apart
+        if one.planned or one.eta
+        else one.started - one.sent + one.apart
+        for one in attempts
+        if one.sent is not None and one.started is not None
+    ]
 
 
-def _held(attempt: _Timed) -> float | None:
+def _held(attempts: Iterable[_Timed]) -> list[float]:
     """Seconds from the receipt (or the planned ETA, if later) to the start."""
-    if attempt.received is None or attempt.started is None:
-        return None
-    return attempt.started - max(attempt.received, attempt.eta or 0.0)
+    return [
+        one.started - (max(one.received, one.eta) if one.eta else one.received)
+        for one in attempts
+        if one.received is not None and one.started is not None
+    ]
 
 
-def _late(attempt: _Timed) -> float | None:
+def _late(attempts: Iterable[_Timed]) -> list[float]:
     """As `_held`, for tasks with an ETA only."""
-    return _held(attempt) if attempt.eta is not None else None
+    return _held([one for one in attempts if one.eta is not None])
 
 
-def _ran(attempt: _Timed) -> float | None:
-    """Seconds the child says it took; None where it does not say."""
-    return attempt.runtime
+def _ran(attempts: Iterable[_Timed]) -> list[float]:
+    """Seconds the child says it took; nothing where it does not say."""
+    return [one.runtime for one in attempts if one.runtime is not None]
 
 
-def _ran_until_end(attempt: _Timed) -> float | None:
+def _ran_until_end(attempts: Iterable[_Timed]) -> list[float]:
     """Seconds from the start to the end, for ends that carry no runtime."""
-    if attempt.started is None or attempt.ended is None:
-        return None
-    return attempt.ended - attempt.started
+    return [
+        one.ended - one.started
+        for one in attempts
+        if one.started is not None and one.ended is not None
+    ]
 
 
 _RUNTIME_HELP = "From the start of the body to its end, attempts that failed or retried included."
@@ -92,25 +100,25 @@ RULES = (
     Rule("running", Kind.GAUGE, "Started and not yet ended.", UNSENT, "tasks"),
     Rule(
         "wait", Kind.TIMER, "From the sending to the start; a planned ETA is not waiting.",
-        ("cluster", "task", "queue"), "ms", (Moment.TRACED, Moment.STARTED), _waited,
+        ("cluster", "task", "queue"), "ms", (Moment.TRACED, Moment.STARTED), times=_waited,
     ),
     Rule(
         "prefetch", Kind.TIMER, "From the receipt to the start; a planned ETA is not counted.",
-        UNSENT, "ms", (Moment.RECEIVED, Moment.STARTED), _held,
+        UNSENT, "ms", (Moment.RECEIVED, Moment.STARTED), times=_held,
     ),
     Rule(
         "lateness", Kind.TIMER, "From the ETA (or the receipt, if later) to the start.",
-        UNSENT, "ms", (Moment.RECEIVED, Moment.STARTED), _late,
+        UNSENT, "ms", (Moment.RECEIVED, Moment.STARTED), times=_late,
     ),
     Rule(
-        "runtime", Kind.TIMER, _RUNTIME_HELP, UNSENT, "ms", (Moment.SUCCEEDED,), _ran,
-    ),
-    Rule(
-        "runtime", Kind.TIMER, _RUNTIME_HELP, UNSENT, "ms",
-        (Moment.STARTED, Moment.FAILED), _ran_until_end,
+        "runtime", Kind.TIMER, _RUNTIME_HELP, UNSENT, "ms", (Moment.SUCCEEDED,), times=_ran,
     ),
     Rule(
         "runtime", Kind.TIMER, _RUNTIME_HELP, UNSENT, "ms",
-        (Moment.STARTED, Moment.RETRIED), _ran_until_end,
+        (Moment.STARTED, Moment.FAILED), times=_ran_until_end,
+    ),
+    Rule(
+        "runtime", Kind.TIMER, _RUNTIME_HELP, UNSENT, "ms",
+        (Moment.STARTED, Moment.RETRIED), times=_ran_until_end,
     ),
 )  # fmt: skip

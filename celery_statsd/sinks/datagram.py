@@ -32,7 +32,7 @@ from abc import abstractmethod
 from typing import Any
 
 from celery_statsd.metric import Batch
-from celery_statsd.sinks import wire
+from celery_statsd.sinks import stream, wire
 from celery_statsd.sinks.base import Address, yes_or_no
 from celery_statsd.sinks.lines import remainder
 from celery_statsd.sinks.places import Place, aimed, places
@@ -49,9 +49,6 @@ LEAST_MTU, LARGEST_MTU = 64, 65_507
 
 LOOK_UP_EVERY = 30.0
 """Seconds: a name is looked up at most this often."""
-
-NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOTCONN})
-"""What is answered when nobody was there to take a datagram."""
 
 
 def datagram_size(text: str) -> int:
@@ -85,7 +82,7 @@ class DatagramSink(StatsdSink):
 
     def _failed(self, error: OSError, batch: Batch, taken: int) -> Batch:
         self._learn(error)
-        return batch if error.errno in NOBODY else remainder(batch, taken)
+        return batch if error.errno in stream.NOBODY else remainder(batch, taken)
 
     def _learn(self, error: OSError) -> None:
         """Do otherwise next time. A socket is kept only when the receiver is merely slow: a new one
@@ -138,7 +135,7 @@ class UdpSink(DatagramSink):
             except OSError as error:
                 self.tally.errors += 1
                 self._learn(error)
-                if error.errno in NOBODY and self._sent:
+                if error.errno in stream.NOBODY and self._sent:
                     refusal, last = error, self._sent
                     self._kept = self._joined(last, self._kept) if self._kept else last
         self._sent = None
@@ -180,7 +177,7 @@ class UdpSink(DatagramSink):
 
     def _learn(self, error: OSError) -> None:
         super()._learn(error)
-        if error.errno in NOBODY:
+        if error.errno in stream.NOBODY:
             self._places = self._places[1:] + self._places[:1]
 
 

@@ -26,36 +26,39 @@ def rate(timing: Timing) -> str:
     return number(timing.rate, digits - 1 - floor(log10(timing.rate)))
 
 
-def units(batch: Batch, room: int = 0) -> Iterator[tuple[str, str]]:
-    """The path and the value of each line, in the batch's order.
+def units(batch: Batch, room: int = 0) -> Iterator[str]:
+    """Each line, in the batch's order.
 
-    A negative gauge is one value of two lines: alone, its sign would make a StatsD subtract. With
+    A negative gauge is one unit of two lines: alone, its sign would make a StatsD subtract. With
     `room`, a timer's values share lines of so many characters, if they fit: `path:1|ms:2|ms`.
     """
     for series, count in batch.counters:
-        yield series.path, f"{count}|c"
+        yield f"{series.path}:{count}|c"
     for series, value in batch.gauges:
-        yield series.path, _gauge(series.path, number(value))
+        yield f"{series.path}:{_gauge(series.path, number(value))}"
     for series, timing in batch.timers:
-        path = series.path
         tail = "|ms" if len(timing.values) >= timing.count else f"|ms|@{rate(timing)}"
-        texts = _times(timing.values)
-        longest = max(map(len, texts), default=0) + len(tail) + 1
-        most = max(1, (room - len(path)) // longest)
-        if most == 1:
-            for text in texts:
-                yield path, text + tail
+        if room:
+            yield from _shared(f"{series.path}:", _times("", timing.values, tail), room)
         else:
-            for start in range(0, len(texts), most):
-                yield path, f"{tail}:".join(texts[start : start + most]) + tail
+            yield from _times(f"{series.path}:", timing.values, tail)
 
 
-def _times(values: Sequence[float]) -> list[str]:
-    """Each with three decimals at most. All at once: one by one took twice as long."""
+def _shared(head: str, texts: Sequence[str], room: int) -> Iterator[str]:
+    """As few lines as can be, each of as many of `texts` as fit into `room` behind `head`."""
+    longest = max(map(len, texts), default=0) + 1
+    most = max(1, (room - len(head)) // longest)
+    for start in range(0, len(texts), most):
+        yield head + ":".join(texts[start : start + most])
+
+
+def _times(head: str, values: Sequence[float], tail: str) -> list[str]:
+    """Each with three decimals at most, between `head` and `tail`. All at once: one by one took
+    twice as long."""
     text = "%.3f\n" * len(values) % tuple(values)
     for idle in ("0\n", "0\n", "0\n", ".\n"):
         text = text.replace(idle, "\n")
-    return text.split("\n")[:-1]
+    return (head + text.replace("\n", f"{tail}\n{head}")).split("\n")[:-1]
 
 
 def packed(units: Sequence[str], most: int) -> Iterator[str]:

@@ -98,8 +98,7 @@ class StatsdSink(Sink):
             client = self._connected()
             client.begin()
             try:
-                lines_of = units(batch, self._room_for_values)
-                client.send_all([f"{path}:{value}" for path, value in lines_of])
+                client.send_all(list(units(batch, self._room_for_values)))
             finally:
                 taken = client.taken
         except OSError as error:

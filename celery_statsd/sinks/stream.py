@@ -6,6 +6,7 @@ acknowledged, so what is still to be sent again is known to the byte. A Unix soc
 thing and needs none: what is sent lies in the peer's queue at once.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -109,6 +110,10 @@ def deliver(sock: socket.socket, wire: bytes, deadline: float) -> None:
 def give_up_after(sock: socket.socket, seconds: float) -> None:
     """Let the kernel end a TCP connection on which sent data stays unacknowledged for so long."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+
+NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOTCONN})
+"""What is answered when nobody was there to take a datagram."""
 
 
 def raise_pending(sock: socket.socket) -> None:

@@ -22,7 +22,8 @@ class DatagramClient(StatsClient):  # type: ignore[misc]
     """pystatsd's UDP client on a connected socket, of which an error is heard, and raised.
 
     `taken` counts the values of a flush that went out. No datagram is longer than `mtu` bytes, no
-    flush takes longer than `timeout` seconds.
+    flush takes longer than `timeout` seconds. The kernel is called once for each: that one was
+    refused is told when the next is to be sent, or after the last.
     """
 
     def __init__(self, sock: socket.socket, mtu: int, timeout: float, tally: Tally) -> None:
@@ -34,17 +35,26 @@ class DatagramClient(StatsClient):  # type: ignore[misc]
         self._tally = tally
         self._deadline = 0.0
         self.taken = 0
+        self._last = 0  # bytes of the last datagram
 
     def begin(self) -> None:
         """A flush begins."""
         self._deadline = time.monotonic() + self._timeout
-        self.taken = 0
+        self._sock.settimeout(self._timeout)
+        self.taken = self._last = 0
 
     def send_all(self, units: Sequence[str]) -> None:
         """Send lines, as many in a datagram as it can hold. Not by pystatsd's pipeline: it takes
         three calls for a line. Raises OSError."""
-        for data in packed(units, self._mtu):
-            self._send(data)
+        try:
+            for data in packed(units, self._mtu):
+                self._send(data)
+            self.raise_late()
+        except OSError as error:
+            if error.errno in stream.NOBODY:  # the one before went nowhere
+                self._tally.packets -= self._last > 0
+                self._tally.bytes -= self._last
+            raise
 
     def raise_late(self) -> None:
         """Raise the OSError that arrived after the last datagram had been sent, if any."""
@@ -57,15 +67,16 @@ class DatagramClient(StatsClient):  # type: ignore[misc]
             self._tally.dropped += count
         else:
             self._put(wire)
+            self._last = len(wire)
             self._tally.packets += 1
             self._tally.bytes += len(wire)
         self.taken += count
 
     def _put(self, wire: bytes) -> None:
-        """Send one datagram. Raises OSError: TimeoutError when there is no room for it in time."""
-        self._sock.settimeout(stream.left(self._deadline))
+        """Send one datagram. Raises OSError: TimeoutError when there is no room for it in time, a
+        refusal for one before it."""
+        stream.left(self._deadline)
         self._sock.send(wire)
-        stream.raise_pending(self._sock)
 
 
 class UdpClient(DatagramClient):

@@ -313,7 +313,7 @@ def _tls(tls: Tls, host: str) -> dict[str, Any] | bool:
 
 def _message(delivery: Any) -> Message:
     body = delivery.body or b""  # py-amqp leaves an empty body as str
-    return Message(body, *facts_of(delivery.properties), delivery.delivery_info["routing_key"])
+    return Message(body, facts_of(delivery.properties), delivery.delivery_info["routing_key"])
 
 
 def _ignored(_frame: Any) -> None:

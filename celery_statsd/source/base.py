@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import msgspec
+
 from celery_statsd.accounts import Account
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import MASK, Log
@@ -81,14 +83,24 @@ class Broker:
             object.__setattr__(self, "tls", replace(self.tls, on=True))
 
 
-class Message(NamedTuple):
-    """One message as the broker had it: `body` is undecoded, `hostname` the header's sender."""
+class Facts(NamedTuple):
+    """What a message's properties say of it; `hostname` is the header's sender."""
+
+    content_type: str = ""
+    content_encoding: str = ""
+    hostname: str = ""
+
+
+LONGEST_FACTS = 2000
+"""Bytes or characters of facts that may be remembered, so that many of them stay a few MB."""
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One message as the broker had it: `body` is undecoded. Many share their facts."""
 
     body: bytes
-    content_type: str
-    content_encoding: str
-    hostname: str
-    routing_key: str
+    facts: Facts
+    routing_key: str = ""
 
 
 class Mark(NamedTuple):

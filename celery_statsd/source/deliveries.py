@@ -16,7 +16,7 @@ from typing import Any
 from amqp import spec
 from amqp.basic_message import Message as Content
 
-from celery_statsd.source.base import Message
+from celery_statsd.source.base import LONGEST_FACTS, Facts, Message
 
 MOST_KNOWN = 10_000
 """Properties, and places a message was published to, that are remembered: one for each sender."""
@@ -24,19 +24,18 @@ MOST_KNOWN = 10_000
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, 0xCE
 _frame = struct.Struct(">BHI").unpack_from  # type, channel, size
 _header = struct.Struct(">BHIHHQ").unpack_from  # the same, then class, weight, size of the body
+_tag = struct.Struct(">Q").unpack_from
 _DELIVER = struct.pack(">HH", *spec.Basic.Deliver)
 _HEAD, _TAIL = 7, 1  # bytes of a frame before and behind its payload
 _SIZED = 12  # bytes of a header frame's payload before the properties
 _PREFIX = _HEAD + _SIZED
+_TAG_AT, _TAGGED = _HEAD + 5, 9  # behind class, method and a length; bytes of a tag and its flag
 
 _PART, _THEIRS, _NONE = 0, -1, -2  # where no delivery ends: not whole yet, for py-amqp, no delivery
 _HEADER_TO_COME = -1  # instead of the bytes of a body
 
 Foreign = Callable[[tuple[int, int, bytes]], Any]
 """What takes a frame: its type, its channel, its payload."""
-
-Facts = tuple[str, str, str]
-"""Content type, content encoding, and the sender's node name."""
 
 
 class Walker:
@@ -54,7 +53,7 @@ class Walker:
         self._channel = channel
         self._foreign = foreign
         self._lent = 0  # bytes of the body that py-amqp is in the middle of
-        self._facts: dict[bytes, Facts | None] = {}
+        self._facts: dict[bytes, Facts] = {}
         self._keys: dict[bytes, str] = {}
 
     def turn_to(self, channel: int, foreign: Foreign) -> None:
@@ -81,8 +80,8 @@ class Walker:
             if after > end:
                 break
             if kind == _METHOD and channel == self._channel and not self._lent:
-                method = data[at + _HEAD : at + _HEAD + 4]
-                done = self._delivered(data, at, after) if method == _DELIVER else _NONE
+                is_delivery = data.startswith(_DELIVER, at + _HEAD)
+                done = self._delivered(data, at, after) if is_delivery else _NONE
                 if done == _PART:
                     break
                 if done > 0:
@@ -96,39 +95,43 @@ class Walker:
     def _delivered(self, data: bytes, at: int, header: int) -> int:
         """Take the delivery whose method begins at `at` and whose header at `header`; where it
         ends, or _PART when it is not whole yet, or _THEIRS when it is one for py-amqp."""
-        body, after = self._content(data, header)
+        if header + _PREFIX >= len(data):
+            return _PART
+        kind, channel, size, _, _, length = _header(data, header)
+        if kind != _HEADER or channel != self._channel:
+            return _THEIRS
+        body = header + _HEAD + size + _TAIL
+        after = self._after(data, body, length)
         if after <= 0:
             return after
-        facts = self._facts_of(data[header + _PREFIX : body - _TAIL])
+        properties = data[header + _PREFIX : body - _TAIL]
+        facts = self._facts.get(properties) or self._facts_of(properties)
         if facts is None:
             return _THEIRS
-        place = at + _HEAD + 4
-        place += 1 + data[place]  # behind the consumer tag
-        self.tag = int.from_bytes(data[place : place + 8])
-        content = data[body + _HEAD : after - _TAIL] if after > body else b""
-        key = self._key_of(data[place + 9 : header - _TAIL])
-        self.messages.append(Message(content, *facts, key))
-        self.size += len(content)
+        place = at + _TAG_AT + data[at + _TAG_AT - 1]  # behind the consumer tag
+        self.tag = _tag(data, place)[0]
+        route = data[place + _TAGGED : header - _TAIL]
+        key = self._keys.get(route)
+        if key is None:
+            key = self._key_of(route)
+        content = data[body + _HEAD : after - _TAIL] if length else b""
+        self.messages.append(Message(content, facts, key))
+        self.size += length
         return after
 
-    def _content(self, data: bytes, header: int) -> tuple[int, int]:
-        """Where the body's frame begins, and where it ends (or _PART, or _THEIRS)."""
+    def _after(self, data: bytes, body: int, length: int) -> int:
+        """Where the content ends whose body of that `length` begins at `body` (or _PART, or
+        _THEIRS)."""
         end = len(data)
-        if header + _PREFIX >= end:
-            return 0, _PART
-        kind, channel, size, _, _, length = _header(data, header)
-        body = header + _HEAD + size + _TAIL
-        if kind != _HEADER or channel != self._channel:
-            return 0, _THEIRS
         if not length or body + _HEAD >= end:
-            return body, body if not length and body <= end else _PART
+            return body if not length and body <= end else _PART
         kind, channel, size = _frame(data, body)
         after = body + _HEAD + size + _TAIL
         if kind != _BODY or channel != self._channel or size != length:
-            return 0, _THEIRS
+            return _THEIRS
         if after <= end and data[after - 1] != _END:
-            return 0, _THEIRS  # py-amqp tells what is wrong
-        return body, after if after <= end else _PART
+            return _THEIRS  # py-amqp tells what is wrong
+        return after if after <= end else _PART
 
     def _lend(self, kind: int, channel: int, data: bytes, at: int, after: int) -> None:
         """Give a frame to py-amqp, and know how much more of its content there is."""
@@ -142,22 +145,22 @@ class Walker:
 
     def _facts_of(self, properties: bytes) -> Facts | None:
         """What they say; None when py-amqp has to be asked."""
-        try:
-            return self._facts[properties]
-        except KeyError:
-            if len(self._facts) >= MOST_KNOWN:
-                self._facts.clear()
-            facts = self._facts[properties] = _read(properties)
-            return facts
+        facts = _read(properties)
+        if facts is not None and len(properties) <= LONGEST_FACTS:
+            _make_room(self._facts)
+            self._facts[properties] = facts
+        return facts
 
-    def _key_of(self, place: bytes) -> str:
+    def _key_of(self, route: bytes) -> str:
         """The routing key, behind the name of the exchange."""
-        key = self._keys.get(place)
-        if key is None:
-            if len(self._keys) >= MOST_KNOWN:
-                self._keys.clear()
-            key = self._keys[place] = _text(place[2 + place[0] :])
+        _make_room(self._keys)
+        key = self._keys[route] = _text(route[2 + route[0] :])
         return key
+
+
+def _make_room(known: dict[bytes, Any]) -> None:
+    if len(known) >= MOST_KNOWN:
+        known.clear()
 
 
 def _text(name: bytes) -> str:
@@ -180,7 +183,7 @@ def facts_of(properties: dict[str, Any]) -> Facts:
     """What a message's properties say of it."""
     headers = properties.get("application_headers") or {}
     hostname = headers.get("hostname")
-    return (
+    return Facts(
         properties.get("content_type", ""),
         properties.get("content_encoding", ""),
         hostname if isinstance(hostname, str) else "",

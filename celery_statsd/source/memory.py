@@ -13,7 +13,7 @@ from kombu.utils.url import parse_url
 
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
-from celery_statsd.source.base import Broker, Message, Source, place_of, scrubbed
+from celery_statsd.source.base import Broker, Facts, Message, Source, place_of, scrubbed
 
 MOST = 5000
 """Messages of one read."""
@@ -87,9 +87,11 @@ class KombuSource(Source):
         self._taken.append(
             Message(
                 body.encode() if isinstance(body, str) else bytes(body),
-                message.content_type or "",
-                message.content_encoding or "",
-                _word((message.headers or {}).get("hostname")),
+                Facts(
+                    message.content_type or "",
+                    message.content_encoding or "",
+                    _word((message.headers or {}).get("hostname")),
+                ),
                 _word((message.delivery_info or {}).get("routing_key")),
             )
         )

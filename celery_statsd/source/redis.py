@@ -23,7 +23,18 @@ from redis.retry import Retry
 from celery_statsd.errors import BrokerLost, ConfigError
 from celery_statsd.log import Log
 from celery_statsd.names import escape
-from celery_statsd.source.base import Broker, Message, Said, Source, Tls, Turn, place_of, scrubbed
+from celery_statsd.source.base import (
+    LONGEST_FACTS,
+    Broker,
+    Facts,
+    Message,
+    Said,
+    Source,
+    Tls,
+    Turn,
+    place_of,
+    scrubbed,
+)
 from celery_statsd.source.lease import Lease
 from celery_statsd.source.resp import Subscriber
 
@@ -36,12 +47,18 @@ PONG_WITHIN = 5.0
 ANSWER_WITHIN = 5.0
 """Seconds to connect, and for each answer."""
 
+MOST_KNOWN = 10_000
+"""What messages have in common that is remembered: one for each sender and kind."""
+
 MOST = 5000
 """Messages of one read."""
 
 BAD_ENVELOPE = "application/x-bad-envelope"
 """The content type of a message whose envelope cannot be read; its body is the envelope."""
 
+_HEAD, _TAG = b'{"body": "', b'"delivery_tag": "'
+_TAGGED = len(_TAG) + 36 + len(b'"}}')  # bytes from there to the end: a UUID, quoted
+_BAD = Facts(BAD_ENVELOPE)
 _GONE = (RedisError, OSError, ValueError)
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (AuthenticationError, "login refused"),
@@ -74,17 +91,6 @@ class _Envelope(msgspec.Struct, rename="kebab"):
     properties: _Properties = msgspec.field(default_factory=_Properties)
 
 
-class _Usual(msgspec.Struct, rename="kebab"):
-    """The same, of a body in base64: as kombu sends it unless it is told not to."""
-
-    body: bytes
-    content_type: str | None = None
-    content_encoding: str | None = None
-    headers: _Headers = msgspec.field(default_factory=_Headers)
-    properties: _Properties = msgspec.field(default_factory=_Properties)
-
-
-_usual = msgspec.json.Decoder(_Usual).decode
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _base64 = msgspec.json.Decoder(bytes).decode
 _text = msgspec.json.Decoder(str).decode
@@ -116,6 +122,7 @@ class RedisSource(Source):
         self._prefix = ""
         self._early: deque[Any] = deque()
         self._subscriber: Any = None
+        self._unwrapper = Unwrapper()
         self._lease: Lease | None = None
         self._alone = self._refused = False  # what the last lease knew
         self._turn: Turn | None = None
@@ -251,12 +258,12 @@ class RedisSource(Source):
         if not isinstance(reply, list) or reply[0] not in _ARRIVALS:
             return  # a PONG
         if self._lease is None or reply[-2] != self._lease.wire_channel:
-            messages.append(unwrapped(reply[-1]))
+            messages.append(self._unwrapper.message(reply[-1]))
             return
         try:
             self._turn = self._lease.hear(reply[-1])
         except (msgspec.MsgspecError, RecursionError):
-            messages.append(Message(reply[-1], BAD_ENVELOPE, "", "", ""))
+            messages.append(Message(reply[-1], _BAD))
 
     def _beat(self) -> None:
         """Send a PING when it is time to. Raises BrokerLost when the last one was in vain.
@@ -298,37 +305,57 @@ class RedisSource(Source):
             raise BrokerLost(_sentence(error, self._url)) from error
 
 
-def unwrapped(envelope: bytes) -> Message:
-    """The message in kombu's `envelope`; never raises (see BAD_ENVELOPE)."""
+class Unwrapper:
+    """Takes messages out of kombu's envelopes.
+
+    An envelope is a JSON object (kombu.transport.virtual.base.Channel.prepare_message): the body
+    in base64 first, a tag of its own last, and between them what all messages of one sender have
+    in common. That is read once. The body ends at the first quote, for base64 has none.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[Facts, str]] = {}
+
+    def message(self, envelope: bytes) -> Message:
+        """The message in `envelope`; never raises (see BAD_ENVELOPE)."""
+        end, tag = envelope.find(b'"', len(_HEAD)), envelope.rfind(_TAG)
+        known = self._known.get(envelope[end:tag])
+        if known is None:
+            return self._learnt(envelope, end, tag)
+        body = _body(envelope, end, tag)
+        return unwrapped(envelope) if body is None else Message(body, *known)
+
+    def _learnt(self, envelope: bytes, end: int, tag: int) -> Message:
+        """Read all of it, and know what it has in common with others if it is what it looks like:
+        then they can be read by their looks."""
+        message, common = unwrapped(envelope), envelope[end:tag]
+        plain = message.body == _body(envelope, end, tag) and b"\\" not in common
+        if plain and len(common) <= LONGEST_FACTS:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[common] = message.facts, message.routing_key
+        return message
+
+
+def _body(envelope: bytes, end: int, tag: int) -> bytes | None:
+    """The body that ends there, before a tag that begins there; None when that cannot be."""
+    if not envelope.startswith(_HEAD) or len(envelope) != tag + _TAGGED:
+        return None
     try:
-        usual = _usual(envelope)  # the body is decoded with the rest, in one go
-        if usual.properties.body_encoding == "base64":
-            properties = usual.properties
-            return Message(
-                usual.body,
-                usual.content_type or "",
-                usual.content_encoding or "",
-                usual.headers.hostname,
-                properties.delivery_info.routing_key,
-            )
-    except (msgspec.MsgspecError, RecursionError):
-        pass
-    return _unwrapped_anyway(envelope)
+        return _base64(envelope[len(_HEAD) - 1 : end + 1])
+    except msgspec.MsgspecError:
+        return None
 
 
-def _unwrapped_anyway(envelope: bytes) -> Message:
+def unwrapped(envelope: bytes) -> Message:
+    """As `Unwrapper.message`, whatever the envelope looks like."""
     try:
         parts = _envelope(envelope)
         body = _BODIES[parts.properties.body_encoding](parts.body)
     except (msgspec.MsgspecError, KeyError, ValueError, RecursionError):
-        return Message(envelope, BAD_ENVELOPE, "", "", "")
-    return Message(
-        body,
-        parts.content_type or "",
-        parts.content_encoding or "",
-        parts.headers.hostname,
-        parts.properties.delivery_info.routing_key,
-    )
+        return Message(envelope, _BAD)
+    facts = Facts(parts.content_type or "", parts.content_encoding or "", parts.headers.hostname)
+    return Message(body, facts, parts.properties.delivery_info.routing_key)
 
 
 def _pattern(channel: Any, exchange: str) -> str:

@@ -21,6 +21,7 @@ LONGEST = 512 * 1024 * 1024
 
 _DEEPEST = 8  # lists in lists
 _ALIKE = b"pmessage"
+_TEXT = 0x24  # $: a text of known length
 
 
 class _Part(Exception):
@@ -55,9 +56,12 @@ class Subscriber:
         at, end = 0, len(data)
         try:
             while at < end:
-                reply, at = self._message(data, at) if self._head else _parsed(data, at)
+                if self._head:
+                    reply, at = self._message(data, at)
+                else:
+                    reply, at = _parsed(data, at)
+                    self._learn(reply, data)
                 found.append(reply)
-                self._learn(reply, data)
         except _Part:
             pass
         finally:
@@ -69,13 +73,13 @@ class Subscriber:
         head = self._head
         if not data.startswith(head, at):
             return _parsed(data, at)
-        channel, at = _parsed(data, at + len(head))
-        payload, at = _parsed(data, at)
+        channel, at = _text(data, at + len(head))
+        payload, at = _text(data, at)
         return [_ALIKE, channel, payload], at
 
     def _learn(self, reply: Any, data: bytes) -> None:
         """Know how messages begin, by the first of them."""
-        if not self._head and isinstance(reply, list) and len(reply) == 4 and reply[0] == _ALIKE:
+        if isinstance(reply, list) and len(reply) == 4 and reply[0] == _ALIKE:
             pattern = reply[1]
             lead = data[:1] if data[:1] in (b"*", b">") else b"*"
             self._head = lead + b"4\r\n$8\r\npmessage\r\n$%d\r\n%b\r\n" % (len(pattern), pattern)
@@ -87,7 +91,7 @@ def _parsed(data: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
     if line < 0:
         raise _Part
     kind, after = data[at], line + 2
-    if kind == 0x24:  # $: a text of known length
+    if kind == _TEXT:
         size = _size(data[at + 1 : line])
         if size < 0:
             return None, after
@@ -103,6 +107,20 @@ def _parsed(data: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
         text = said.decode("utf-8", "replace")
         return (NoPermissionError if text.startswith("NOPERM") else ResponseError)(text), after
     raise ValueError(f"no reply of Redis begins with {data[at : at + 1]!r}")
+
+
+def _text(data: bytes, at: int) -> tuple[Any, int]:
+    """As `_parsed`, of what is mostly a text of known length."""
+    line = data.find(b"\r\n", at)
+    if line < 0:
+        raise _Part
+    if data[at] != _TEXT:
+        return _parsed(data, at)
+    begin = line + 2
+    end = begin + int(data[at + 1 : line])
+    if begin > end or end + 2 > len(data):
+        return _parsed(data, at)
+    return data[begin:end], end + 2
 
 
 def _list(data: bytes, at: int, size: int, depth: int) -> tuple[Any, int]:

@@ -23,9 +23,8 @@ def spoken(*told: Event) -> dict[str, list[float]]:
         for rule in task.RULES:
             needs = sum(moment.bit for moment in rule.needs)
             if change.news in rule.needs and not needs & ~change.told and rule.kind is Kind.TIMER:
-                value = rule.value(change.of)
-                if value is not None:
-                    values.setdefault(rule.metric, []).append(value)
+                for seconds in rule.times((change.of,)):
+                    values.setdefault(rule.metric, []).append(seconds)
     return values
 
 
@@ -127,7 +126,7 @@ def test_a_wait_between_two_clocks_is_corrected():
     scene.tell(worker.started("a", NOON + 2 + ahead))
     (attempt,) = {change.of for change in scene.changes if change.news is Moment.STARTED}
     (wait,) = [rule for rule in task.RULES if rule.metric == "wait"]
-    assert 2.0 == wait.value(scene.changes[-1].of)
+    assert [2.0] == wait.times([scene.changes[-1].of])
     assert -ahead == attempt.apart
 
 

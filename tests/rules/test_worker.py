@@ -31,7 +31,7 @@ def test_a_worker_that_beats():
     assert {
         "up": 1.0, "active": 3, "reserved": 2, "processed": 42, "heartbeat_age_s": 5.0,
         "loadavg_1m": 0.5, "loadavg_5m": 0.25, "loadavg_15m": 0.125, "clock_skew_ms": -250.0,
-    } == seen(life(state=State.UP, reserved=2))  # fmt: skip
+    } == seen(life(state=State.UP, unusual_reserved=2))  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import amqp
 import pytest
 
 from celery_statsd.source.amqp import AmqpSource
-from celery_statsd.source.base import Broker, Message, Tls
+from celery_statsd.source.base import Broker, Facts, Message, Tls
 from celery_statsd.source.queue import PREFETCH
 from tests.servers.process import free_port, wait_until
 from tests.servers.rabbitmq import RabbitMQ
@@ -60,7 +60,8 @@ def test_a_message_is_as_it_was_published(url: str) -> None:
         send(url, ["a"])
         (message,) = read_until(source, len)
     assert uuids([message]) == ["a"]
-    assert message[1:] == ("application/json", "utf-8", "worker@host", "task.started")
+    assert message.facts == ("application/json", "utf-8", "worker@host")
+    assert "task.started" == message.routing_key
 
 
 def test_another_exchange_can_be_listened_to(url: str) -> None:
@@ -370,7 +371,7 @@ def test_odd_messages_are_messages(url: str) -> None:
             plain.basic_publish(message, "celeryev", "any.key")
         seen = read_until(source, lambda seen: len(seen) == 3)
     assert seen == [
-        (b"", "", "", "", "any.key"),
-        (b"x", "", "", "", "any.key"),
-        (b"\xff\xfe", "text/plain", "utf-8", "", "any.key"),
+        Message(b"", Facts(), "any.key"),
+        Message(b"x", Facts(), "any.key"),
+        Message(b"\xff\xfe", Facts("text/plain", "utf-8"), "any.key"),
     ]

@@ -9,7 +9,7 @@ import pytest
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
 from celery_statsd.source import base
-from celery_statsd.source.base import Broker, Message, Source, Tls, place_of, scrubbed
+from celery_statsd.source.base import Broker, Facts, Message, Source, Tls, place_of, scrubbed
 from tests.servers.process import wait_until
 
 
@@ -33,7 +33,7 @@ class Moody(Source):
 
     def _read(self, timeout: float) -> Sequence[Message]:  # noqa: ARG002
         self._ask("read")
-        return [Message(b"x", "", "", "", "")]
+        return [Message(b"x", Facts())]
 
     def _drop(self) -> None:
         self.calls.append("drop")

@@ -11,7 +11,7 @@ from amqp.serialization import dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_statsd.source.base import Message
+from celery_statsd.source.base import Facts, Message
 from celery_statsd.source.deliveries import Walker
 from celery_statsd.source.frames import UNREADABLE, lenient
 from tests.test_names import patiently
@@ -114,9 +114,11 @@ class Link:
         hostname = headers.get("hostname")
         message = Message(
             bytes(content.body or b""),
-            said.get("content_type", ""),
-            said.get("content_encoding", ""),
-            hostname if isinstance(hostname, str) else "",
+            Facts(
+                said.get("content_type", ""),
+                said.get("content_encoding", ""),
+                hostname if isinstance(hostname, str) else "",
+            ),
             data[key_at + 1 :].decode(),
         )
         self._add(message, int.from_bytes(data[at : at + 8]))
@@ -168,8 +170,8 @@ def test_a_byte_at_a_time_is_the_same() -> None:
     sent = wire(steps)
     messages, tag, _ = walked(sent, list(range(len(sent))))
     assert [b"x" * 10, b"y" * 200, b"", b"z"] == [message.body for message in messages]
-    assert (5, UNREADABLE) == (tag, messages[-1].content_type)
-    assert "w1@web1" == messages[0].hostname
+    assert (5, UNREADABLE) == (tag, messages[-1].facts.content_type)
+    assert "w1@web1" == messages[0].facts.hostname
 
 
 def test_usual_deliveries_do_not_trouble_py_amqp() -> None:

@@ -312,7 +312,7 @@ def test_what_is_no_word_of_a_chorus_is_a_bad_message(sing: Sing, client: Any) -
         client.publish(channel, wire)
     wait_until(lambda: bad.extend(voice.source.read(0.1)) or len(bad) >= len(wires), PATIENCE, "")
 
-    assert {"application/x-bad-envelope"} == {message.content_type for message in bad}
+    assert {"application/x-bad-envelope"} == {message.facts.content_type for message in bad}
     assert wires == [message.body for message in bad]
     assert leading(voice) is voice
 

@@ -54,7 +54,8 @@ def test_a_message_is_as_it_was_published(exchange: str) -> None:
         send(MEMORY, ["a"], exchange=exchange)
         (message,) = read_until(source, len)
     assert uuids([message]) == ["a"]
-    assert message[1:] == ("application/json", "utf-8", "worker@host", "task.started")
+    assert message.facts == ("application/json", "utf-8", "worker@host")
+    assert "task.started" == message.routing_key
 
 
 def test_all_at_hand_is_read_at_once(exchange: str) -> None:

@@ -94,7 +94,7 @@ def test_all_a_worker_says_goes_to_one_part(url: str, listen: Listen) -> None:
     publish(url, *((key, worker) for key in keys for worker in WORKERS))
     found = gathered(sources, len(keys) * len(WORKERS))
 
-    workers = [{message.hostname for message in part} for part in found]
+    workers = [{message.facts.hostname for message in part} for part in found]
     assert len(WORKERS) == sum(map(len, workers)) == len(set().union(*workers))
     assert all(workers)
     assert {1} == set(sum(map(told, found), Counter()).values())

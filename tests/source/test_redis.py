@@ -15,7 +15,7 @@ import redis
 
 from celery_statsd.errors import ConfigError
 from celery_statsd.log import Log
-from celery_statsd.source.base import Broker, Message, Tls
+from celery_statsd.source.base import Broker, Facts, Message, Tls
 from celery_statsd.source.redis import BAD_ENVELOPE, MOST, RedisSource, unwrapped
 from tests.servers.process import Child, answers, free_port, program, wait_until
 from tests.servers.redis import Redis
@@ -60,7 +60,7 @@ def test_every_event_of_a_real_worker_arrives(redis_server: Redis, tmp_path: Pat
         messages = work(url, 30, tmp_path, source)
     kinds = ("task-sent", "task-received", "task-started", "task-succeeded")
     assert dict.fromkeys(kinds, 30) == counts(messages)
-    assert {"application/json"} == {message.content_type for message in messages}
+    assert {"application/json"} == {message.facts.content_type for message in messages}
 
 
 def test_a_message_is_as_it_was_published(redis_server: Redis) -> None:
@@ -70,7 +70,8 @@ def test_a_message_is_as_it_was_published(redis_server: Redis) -> None:
         send(url, ["a"])
         (message,) = read_until(source, len)
     assert json.loads(message.body)["uuid"] == "a"
-    assert message[1:] == ("application/json", "utf-8", "worker@host", "task.started")
+    assert message.facts == ("application/json", "utf-8", "worker@host")
+    assert "task.started" == message.routing_key
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -426,13 +427,13 @@ def envelope(body: str, encoding: Any = "base64", **changes: Any) -> bytes:
 )
 def test_bodies_of_any_encoding_are_unwrapped(body: str, encoding: Any) -> None:
     """base64 is what kombu does; plain text is what `body_encoding` can be set to."""
-    expected = Message(b'{"a":1}', "application/json", "utf-8", "h", "task.sent")
+    expected = Message(b'{"a":1}', Facts("application/json", "utf-8", "h"), "task.sent")
     assert expected == unwrapped(envelope(body, encoding))
 
 
 def test_what_an_envelope_lacks_is_empty() -> None:
     """Headers, properties and types may be missing."""
-    assert Message(b"x", "", "", "", "") == unwrapped(b'{"body": "x"}')
+    assert Message(b"x", Facts()) == unwrapped(b'{"body": "x"}')
 
 
 BAD = {
@@ -458,7 +459,7 @@ BAD = {
 @pytest.mark.parametrize("raw", BAD.values(), ids=BAD)
 def test_a_broken_envelope_is_handed_on_as_such(raw: bytes) -> None:
     """It is never raised: the pipeline counts it as one bad message."""
-    assert Message(raw, BAD_ENVELOPE, "", "", "") == unwrapped(raw)
+    assert Message(raw, Facts(BAD_ENVELOPE)) == unwrapped(raw)
 
 
 def test_a_broken_envelope_does_not_end_the_stream(redis_server: Redis) -> None:
@@ -468,5 +469,5 @@ def test_a_broken_envelope_does_not_end_the_stream(redis_server: Redis) -> None:
         publisher.publish(f"/{url.rpartition('/')[2]}.celeryev/x", "rubbish")
         send(url, ["a"])
         bad, good = read_until(source, lambda seen: len(seen) == 2)
-    assert (bad.body, bad.content_type) == (b"rubbish", BAD_ENVELOPE)
+    assert (bad.body, bad.facts.content_type) == (b"rubbish", BAD_ENVELOPE)
     assert uuids([good]) == ["a"]
