@@ -151,7 +151,7 @@ def test_an_envelope_is_kombus() -> None:
     """Our own source takes the message out of it unchanged."""
     message = made("mixed").messages[-1]
     taken = unwrapped(envelope(message))
-    assert (message.body, message.hostname) == (taken.body, taken.hostname)
+    assert (message.body, message.hostname) == (taken.body, taken.facts.hostname)
     assert taken.facts[:2] == ("application/json", "utf-8")
 
 

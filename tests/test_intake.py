@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_counted_and_told_once() -> None:
 )
 def test_json_in_utf8_is_tried(kind: str, encoding: str, reason: str) -> None:
     """Nothing else is."""
-    assert reason == refusal_of(message(kind=kind, encoding=encoding))
+    assert reason == refusal_of(Facts(kind, encoding))
 
 
 def test_a_fault_of_the_source_costs_nothing_that_came_before() -> None:
