@@ -44,7 +44,7 @@ def overtaken(tasks: Open, lanes: Mapping[Lane, float]) -> list[str]:
     left, oldest = [], dict.fromkeys(lanes, inf)
     for uuid, passage in tasks.items():
         lane, sent = passage.lane, passage.sent or 0.0
-        if lane in lanes:
+        if passage.life is None and lane in lanes:
             if sent < lanes[lane]:
                 left.append(uuid)
             elif sent < oldest[lane]:

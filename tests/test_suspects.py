@@ -83,5 +83,7 @@ def test_what_a_queue_has_left_behind_is_judged() -> None:
     for waiting in tasks.values():
         waiting.lane = lane
     tasks["d"] = passage(None, sent=NOON)
+    tasks["e"] = passage(life_of(Process()), sent=NOON)  # it waits no more
+    tasks["e"].lane = lane
     assert ["b"] == suspects.overtaken(tasks, {lane: NOON + 2})
     assert NOON + 3 == lane.oldest
