@@ -117,15 +117,17 @@ class Reservoir:
 
 
 class Entity:
-    """The numbers of one entity since the last drain, and the series they go to."""
+    """The numbers of one entity since the last drain, and the series they go to; those of the
+    counters, which are all told each time, also in the counters' order (`counted`)."""
 
-    __slots__ = ("closing", "counters", "gauges", "series", "timers")
+    __slots__ = ("closing", "counted", "counters", "gauges", "series", "timers")
 
     def __init__(self, counters: Sequence[str]) -> None:
         self.counters: dict[str, int] = dict.fromkeys(counters, 0)
         self.gauges: dict[str, float] = {}
         self.timers: dict[str, Reservoir] = {}
         self.series: dict[str, Series] = {}
+        self.counted: tuple[Series, ...] = ()
         self.closing = False
 
     def known(self, kind: Kind) -> list[str]:
@@ -189,7 +191,10 @@ class Aggregator:
         self._drained_at = dict(state["drained_at"])
         for family, name, counters, timers, gauges, gauged, timed in state["entities"]:
             entity = self._families[family][name] = self._first_sight(family, name)
+            for metric in counters.keys() - entity.counters.keys():  # another version's
+                self._make(entity, family, name, metric, Kind.COUNTER)
             entity.counters.update(counters)
+            entity.counted = tuple(entity.series[metric] for metric in entity.counters)
             entity.gauges.update(gauges)
             entity.timers = {metric: Reservoir.load(kept) for metric, kept in timers.items()}
             self._kept += sum(len(reservoir.kept) for reservoir in entity.timers.values())
@@ -267,10 +272,12 @@ class Aggregator:
         for family in chosen:
             entities = self._families[family]
             for name, entity in entities.items():
-                for metric, total in entity.counters.items():
-                    counters.append((self._series(family, name, metric, Kind.COUNTER), total))
+                counters.extend(zip(entity.counted, entity.counters.values(), strict=True))
                 for metric, value in entity.gauges.items():
-                    gauges.append((self._series(family, name, metric, Kind.GAUGE), value))
+                    series = entity.series.get(metric)
+                    if series is None:
+                        series = self._make(entity, family, name, metric, Kind.GAUGE)
+                    gauges.append((series, value))
                 for metric, reservoir in entity.timers.items():
                     series = self._series(family, name, metric, Kind.TIMER)
                     timers.append((series, reservoir.timing()))
@@ -308,8 +315,9 @@ class Aggregator:
 
     def _first_sight(self, family: str, name: str) -> Entity:
         entity = Entity(self._counters[family])
-        for metric in entity.counters:
-            self._make(entity, family, name, metric, Kind.COUNTER)
+        entity.counted = tuple(
+            self._make(entity, family, name, metric, Kind.COUNTER) for metric in entity.counters
+        )
         return entity
 
     def _series(self, family: str, name: str, metric: str, kind: Kind) -> Series:
