@@ -7,6 +7,7 @@ What a command needs beyond the settings is imported when it runs: help is there
 process that starts itself again (see `arguments`) has not loaded it twice.
 """
 
+import gc
 import io
 import json
 import os
@@ -33,6 +34,9 @@ Command = Callable[..., None]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """What asks a command that listens to end."""
+
+GARBAGE = (20_000, 50, 50)
+"""Thresholds of the garbage collector: a flush of so many rows is none. We make hardly any."""
 
 NEXT_ADDRESS = 6.0
 """Seconds until a broker that does not answer is left for the next one of the list."""
@@ -113,6 +117,7 @@ def agent(context: click.Context, settings: Settings) -> None:
     listener = _part("agent").Agent.of(settings, _log(settings))
     _on_signal(listener.stop)
     _on_hangup(lambda: listener.reload(reread))
+    _collect_seldom()
     listener.run()
 
 
@@ -205,6 +210,13 @@ def _log(settings: Settings) -> Log:
 def _asked_sinks(settings: Settings) -> Iterable[str]:
     """The sinks somebody asked for: replay does not send to a default."""
     return () if settings.origins["sinks"] == "default" else settings.sinks
+
+
+def _collect_seldom() -> None:
+    """What is loaded stays, and need not be looked at again and again for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
 
 
 def _on_signal(stop: Callable[[], None]) -> None:

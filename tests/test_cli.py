@@ -1,5 +1,6 @@
 """The command line as its users meet it: real processes, their output, their exit codes."""
 
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from celery_statsd import cli
 from celery_statsd.catalogue import as_json, as_markdown, as_table
 from celery_statsd.keys import KEYS
 from tests.servers.agent import Agent
@@ -515,3 +517,15 @@ def test_looking_takes_nothing_from_the_agent(rabbitmq: RabbitMQ) -> None:
 
 def _exchanges(rabbitmq: RabbitMQ, vhost: str) -> list[str]:
     return [exchange["name"] for exchange in rabbitmq.management(f"exchanges/{vhost}")]
+
+
+def test_what_an_agent_has_loaded_is_not_looked_at_for_garbage() -> None:
+    """And a flush of some ten thousand rows is no reason to look for any."""
+    before = gc.get_threshold()
+    try:
+        cli._collect_seldom()
+        assert cli.GARBAGE == gc.get_threshold()
+        assert 10_000 < gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
