@@ -1,9 +1,10 @@
-"""The agent: source, pipeline and sinks, built before anything starts, in three kinds of loop.
+"""The agent: source, pipeline and sinks, built before anything starts, in four kinds of loop.
 
 - listen (the thread that calls `run`): takes messages off the source and feeds the pipeline. It
   never waits for a sink.
 - flush: wakes at multiples of the interval, not after it, so it never drifts; drains a batch and
   hands it to every outlet. A missed beat is skipped, not made up.
+- look: asks the broker how long the queues are (see `survey`). Nobody waits for it.
 - an outlet for each sink: sends. A sink that is slow or down costs nobody else anything.
 
 One lock: the pipeline's. It is held while messages are fed and while a batch is drained.
@@ -18,27 +19,31 @@ costs a batch of that sink, counted and logged; anywhere else `run` says farewel
 for an agent that lives and tells nothing is worse than one that is started anew.
 """
 
+import importlib
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from celery_statsd.blueprint import broker_of, host_of, pipeline_of, scope_of, state_of
 from celery_statsd.chronicle import Chronicle
 from celery_statsd.errors import ConfigError
+from celery_statsd.health import Health
 from celery_statsd.intake import Intake
 from celery_statsd.keys import KEYS, Settings
 from celery_statsd.log import Log
 from celery_statsd.pipeline import Pipeline
+from celery_statsd.probes import probe_for
 from celery_statsd.scope import CLUSTER, Scope
 from celery_statsd.sinks import sink_from
 from celery_statsd.sinks.base import Sink
 from celery_statsd.source import source_for
 from celery_statsd.source.base import Source
 from celery_statsd.speaker import Speaker
+from celery_statsd.survey import Survey
 from celery_statsd.vitals import Vitals
 
 IDLE = 0.5
@@ -104,6 +109,9 @@ class Agent:
         self._speaker.adopt(sinks)
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._keep_flushing, name="flush", daemon=True)
+        self._survey: Survey | None = None
+        self._health = Health(self._chronicle, source, self._speaker, self._lock)
+        self._window: Any = None
         self._fault: Exception | None = None
         self._settings: Settings | None = None
         self._looked_at = 0.0
@@ -128,6 +136,11 @@ class Agent:
             scope=scope,
         )
         agent._settings = settings
+        agent._look_at_queues(settings, log)
+        if settings.http:
+            # Imported only here: few ask for it, and it is heavier than all the rest.
+            window = importlib.import_module("celery_statsd.window")
+            agent._window = window.Window(settings.http, agent._health.pages)
         return agent
 
     def run(self) -> None:
@@ -177,6 +190,31 @@ class Agent:
         if changed - RELOADABLE:
             self._log.warning("restart_needed", by=" ".join(sorted(changed - RELOADABLE)))
 
+    def _look_at_queues(self, settings: Settings, log: Log) -> None:
+        """From the start of `run` on. Raises ConfigError."""
+        probe = probe_for(broker_of(settings)) if settings.probes else None
+        if probe is not None:
+            self._survey = Survey(
+                probe,
+                partial(self._queues, settings.queues),
+                log,
+                interval=settings.probe_interval,
+                levels=settings.queue_levels,
+                alias=settings.broker[0].partition(":")[0],
+            )
+            self._vitals.survey = self._health.survey = self._survey
+
+    def _queues(self, named: Iterable[str]) -> list[str]:
+        with self._lock:
+            return list(dict.fromkeys((*named, *self._chronicle.pipeline.queues)))
+
+    def _keep_looking(self) -> None:
+        assert self._survey is not None
+        self._survey.look()
+        while not self._stopping.wait(self._survey.interval):
+            self._survey.look()
+        self._survey.close()
+
     def _start(self) -> None:
         now = time.time()
         with self._lock:  # a reload may come as soon as we are there
@@ -185,6 +223,10 @@ class Agent:
             self._vitals.begin()
             self._speaker.begin(lacking)
         self._flusher.start()
+        if self._survey:
+            threading.Thread(target=self._keep_looking, name="look", daemon=True).start()
+        if self._window:
+            self._window.open()
         sinks = " ".join(outlet.sink.address.text for outlet in self._speaker.outlets)
         self._log.info("agent_started", broker=self._source.place, sinks=sinks)
 
@@ -201,6 +243,8 @@ class Agent:
     def _close(self) -> None:
         """Let the outlets finish and leave the broker, at the same time."""
         deadline = time.monotonic() + FAREWELL
+        if self._window:
+            self._window.close()
         with self._lock:
             outlets = self._speaker.finish()
         if not self._source.chorus:
@@ -222,6 +266,7 @@ class Agent:
         messages = self._source.read(timeout)
         turn = self._source.turn()
         now = time.time()
+        self._health.listened(bool(messages))
         with self._lock:
             if messages or not self._source.connected:
                 self._speaker.serve(self._source.connected, now)

@@ -78,6 +78,7 @@ def broker_of(settings: Settings) -> Broker:
         partitions=settings.partitions,
         chorus=settings.scope == "cluster",
         large_reads=settings.large_reads,
+        management=settings.management or "",
     )
 
 

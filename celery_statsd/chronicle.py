@@ -16,8 +16,6 @@ Laws:
    write is told, and costs the journal, not the metrics; it is tried anew at each flush.
 """
 
-import fcntl
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +25,7 @@ from typing import BinaryIO, NamedTuple
 from uuid import uuid4
 
 from celery_statsd.accounts import Account
-from celery_statsd.errors import ConfigError, StateLost
+from celery_statsd.errors import StateLost
 from celery_statsd.events import LONGEST_BODY
 from celery_statsd.journal import (
     Deaf,
@@ -42,6 +40,9 @@ from celery_statsd.journal import (
     Sent,
     Snapshot,
     Ticked,
+    identity_in,
+    locked,
+    unusable,
 )
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch
@@ -104,13 +105,13 @@ class Chronicle:
         self.pipeline.begin(now)
         if path is None:
             return []
-        self._lock = _locked(path)
+        self._lock = locked(path)
         self._journal = Journal(path)
         try:
-            self.identity = _identity(self._lock)
+            self.identity = identity_in(self._lock)
             flushes = self._recovered(self._journal.recover())
         except OSError as error:
-            raise _unusable(path, error) from None
+            raise unusable(path, error) from None
         if self._journal.set_aside:
             self._log.warning("state_set_aside", file=str(self._journal.set_aside))
             self.pipeline.begin(now)
@@ -134,6 +135,11 @@ class Chronicle:
     def lasting(self) -> bool:
         """Whether what it holds outlives this process."""
         return self._journal is not None and self._sound
+
+    @property
+    def unsound(self) -> bool:
+        """Whether it should outlive this process, and would not."""
+        return self._journal is not None and not self._sound
 
     @property
     def delivered_to_all(self) -> int:
@@ -366,41 +372,3 @@ def _portions(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
             portion, size = [], 0
     if portion:
         yield portion
-
-
-def _locked(path: Path) -> BinaryIO:
-    """The lock file beside `path`, held by this process as long as it lives."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = open(path.with_name(f"{path.name}.lock"), "a+b")  # noqa: SIM115
-    except OSError as error:
-        raise _unusable(path, error) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise ConfigError(
-            "state_dir", f"another agent keeps {path}", "give each its own folder, or another app"
-        ) from None
-    return lock
-
-
-def _identity(lock: BinaryIO) -> str:
-    """What stands in the lock file, which is written once."""
-    lock.seek(0)
-    identity = lock.read(32).decode("ascii", "replace")
-    if len(identity) == 32 and identity.isalnum():
-        return identity
-    lock.truncate(0)
-    identity = uuid4().hex
-    lock.write(identity.encode("ascii"))
-    lock.flush()
-    return identity
-
-
-def _unusable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        "state_dir",
-        f"{path.parent} cannot be used ({os.strerror(error.errno or 0)})",
-        "name a folder this user may write to",
-    )

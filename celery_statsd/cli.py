@@ -26,7 +26,7 @@ import click
 from celery_statsd import __version__
 from celery_statsd.arguments import without_secrets
 from celery_statsd.config import load
-from celery_statsd.errors import ConfigError
+from celery_statsd.errors import BrokerLost, ConfigError
 from celery_statsd.keys import KEYS, Settings
 from celery_statsd.log import Log, redact
 
@@ -141,6 +141,41 @@ def events(settings: Settings, as_lines: bool, seconds: float | None) -> None:
             click.echo(line)
     finally:
         watch.close()
+
+
+@commands.command()
+@click.option("--json", "as_document", is_flag=True, help="An object of names and lengths.")
+@click.option("--long", is_flag=True, help="With --json: all that is known of each queue.")
+@click.option("--watch", is_flag=True, help="Look each probe_interval, until Ctrl-C.")
+@with_settings
+def queues(settings: Settings, as_document: bool, long: bool, watch: bool) -> None:
+    """How long the queues are now, who takes from them, and whether that is good.
+
+    Ends with 0 when all are good or fine, 1 when one needs care or nobody takes its messages, 2
+    when one is bad, 3 when the broker does not tell. Names the queues of --queues and of the app
+    and, with --management, all durable ones.
+    """
+    part = _part("lengths")
+    probe = _part("probes").probe_for(_part("blueprint").broker_of(settings))
+    if probe is None:
+        raise ConfigError("broker", "the queues of this transport cannot be seen", "see `probes`")
+    before = None
+    while True:
+        try:
+            now, sight = time.time(), probe.look(settings.queues)
+        except BrokerLost as error:
+            click.echo(f"celery-statsd: {error}", err=True)
+            sys.exit(part.UNKNOWN)
+        found = part.rows(sight, now, settings.queue_levels, before)
+        if as_document:
+            click.echo(part.as_json(found, long))
+        else:
+            for line, colour in part.as_table(found):
+                click.secho(line, fg=colour)
+        if not watch:
+            sys.exit(part.verdict(found))
+        before = sight, now
+        time.sleep(settings.probe_interval)
 
 
 @commands.command("replay")

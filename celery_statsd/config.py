@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 
 from celery_statsd.errors import CeleryStatsdError, ConfigError
-from celery_statsd.keys import KEYS, SWITCH, VARIABLE_HEAD, Key, Settings, is_address
+from celery_statsd.keys import KEYS, VARIABLE_HEAD, Key, Settings
+from celery_statsd.kinds import SWITCH, is_address
 from celery_statsd.log import MASK, masked, redact
 
 __all__ = ["CONFIG_VARIABLE", "DEFAULT_FILE", "KEYS", "Misconfigured", "Settings", "load"]

@@ -15,17 +15,20 @@ Laws:
 4. Whatever the file's length, no more than one record of it is in memory at a time.
 """
 
+import fcntl
 import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 import msgspec
 
 from celery_statsd.accounts import Account
+from celery_statsd.errors import ConfigError
 
-MAGIC = b"celery-statsd journal 2\n"
+MAGIC = b"celery-statsd journal 3\n"
 """What a journal begins with; the number is the version of all that follows."""
 
 _HEAD = 8  # bytes: length and checksum, big endian
@@ -250,3 +253,42 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def locked(path: Path) -> BinaryIO:
+    """The lock file beside `path`, held by this process as long as it lives."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = open(path.with_name(f"{path.name}.lock"), "a+b")  # noqa: SIM115
+    except OSError as error:
+        raise unusable(path, error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ConfigError(
+            "state_dir", f"another agent keeps {path}", "give each its own folder, or another app"
+        ) from None
+    return lock
+
+
+def identity_in(lock: BinaryIO) -> str:
+    """What stands in the lock file, which is written once."""
+    lock.seek(0)
+    identity = lock.read(32).decode("ascii", "replace")
+    if len(identity) == 32 and identity.isalnum():
+        return identity
+    lock.truncate(0)
+    identity = uuid4().hex
+    lock.write(identity.encode("ascii"))
+    lock.flush()
+    return identity
+
+
+def unusable(path: Path, error: OSError) -> ConfigError:
+    """What to tell when a journal cannot be kept there."""
+    return ConfigError(
+        "state_dir",
+        f"{path.parent} cannot be used ({os.strerror(error.errno or 0)})",
+        "name a folder this user may write to",
+    )

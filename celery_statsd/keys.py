@@ -4,143 +4,31 @@ The file, the environment, the command line and their help are all made from `KE
 is the shape in which the values reach the agent.
 """
 
-import json
-import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from celery_statsd.log import LEVELS, masked
+from celery_statsd.kinds import (
+    ADDRESS,
+    ADDRESSES,
+    COUNT,
+    FILE,
+    LEVELS,
+    MAPPING,
+    NAMES,
+    SECONDS,
+    SWITCH,
+    TEXT,
+    Kind,
+    choice,
+    number,
+    whole,
+)
+from celery_statsd.log import LEVELS as LOG_LEVELS
+from celery_statsd.log import masked
 
 VARIABLE_HEAD = "CELERY_STATSD_"
 """What the name of each environment variable begins with."""
-
-_DEEPEST = 16  # levels of a mapping
-_DAY = 86_400.0  # seconds
-_MANY = 1_000_000_000
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\S*")
-_ON = dict.fromkeys(("true", "yes", "on", "1"), True)
-_OFF = dict.fromkeys(("false", "no", "off", "0"), False)
-_SWITCHES = _ON | _OFF
-
-
-def is_address(text: str) -> bool:
-    """Whether `text` is one scheme://..., without white space or control characters."""
-    return bool(_ADDRESS.fullmatch(text)) and text.isprintable()
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a value may be: `wanted` tells people, `read` makes it or raises ValueError(reason)."""
-
-    wanted: str
-    read: Callable[[Any], Any]
-    repeatable: bool = False
-    flag: str = "--{0}"
-
-
-def _text(raw: Any) -> str:
-    if not isinstance(raw, str):
-        raise ValueError("is not text")
-    if not raw.strip() or not raw.isprintable():
-        raise ValueError("is empty or holds control characters")
-    return raw.strip()
-
-
-def _addresses(raw: Any) -> tuple[str, ...]:
-    items = [raw] if isinstance(raw, str) else raw
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise ValueError("is neither an address nor a list of addresses")
-    found = tuple(address for item in items for address in item.split())
-    if not found:
-        raise ValueError("names no address")
-    if not all(map(is_address, found)):
-        raise ValueError("holds something that is no address")
-    return found
-
-
-def _switch(raw: Any) -> bool:
-    try:
-        return _SWITCHES[str(raw).strip().lower()]
-    except KeyError:
-        raise ValueError("is neither true nor false") from None
-
-
-def _file(raw: Any) -> str:
-    path = _text(raw)
-    if not os.path.isfile(path):
-        raise ValueError("does not exist")
-    if not os.access(path, os.R_OK):
-        raise ValueError("may not be read by this user")
-    return path
-
-
-def _mapping(raw: Any) -> dict[str, Any]:
-    try:
-        value = json.loads(raw) if isinstance(raw, str) else raw
-    except (ValueError, RecursionError):
-        raise ValueError("is not JSON") from None
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise ValueError("is not a mapping of names to values")
-    if not _shallow(value, _DEEPEST):
-        raise ValueError("is nested too deeply")
-    return dict(value)
-
-
-def _shallow(value: Any, left: int) -> bool:
-    if not isinstance(value, Mapping | list | tuple):
-        return True
-    inner = value.values() if isinstance(value, Mapping) else value
-    return left > 0 and all(_shallow(item, left - 1) for item in inner)
-
-
-def _number(least: float, most: float, unit: str) -> Kind:
-    def read(raw: Any) -> float:
-        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-            raise ValueError("is not a number")
-        try:
-            value = float(raw)
-        except (ValueError, OverflowError):
-            raise ValueError("is not a number") from None
-        if not least <= value <= most:
-            raise ValueError("is out of range")
-        return value
-
-    return Kind(f"{unit}, from {least:g} to {most:g}", read)
-
-
-def _whole(least: int, most: int) -> Kind:
-    def read(raw: Any) -> int:
-        if isinstance(raw, bool) or not isinstance(raw, int | str):
-            raise ValueError("is not a whole number")
-        try:
-            value = int(raw)
-        except ValueError:
-            raise ValueError("is not a whole number") from None
-        if not least <= value <= most:
-            raise ValueError("is out of range")
-        return value
-
-    return Kind(f"a whole number, from {least} to {most}", read)
-
-
-def _choice(*words: str) -> Kind:
-    def read(raw: Any) -> str:
-        if raw not in words:
-            raise ValueError("is not among the choices")
-        return str(raw)
-
-    return Kind(f"one of {', '.join(words)}", read)
-
-
-TEXT = Kind("text (in quotes, if it looks like a number or a switch)", _text)
-ADDRESSES = Kind("one or more scheme://host:port", _addresses, repeatable=True)
-SWITCH = Kind("true or false", _switch, flag="--{0}/--no-{0}")
-FILE = Kind("the path of a file this user may read", _file)
-MAPPING = Kind("a mapping (JSON in flags and variables)", _mapping)
-SECONDS = _number(0.1, _DAY, "a number of seconds")
-COUNT = _whole(1, _MANY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +128,7 @@ KEYS = (
     ),
     Key(
         "event_queue_type",
-        _choice("quorum", "classic", "transient"),
+        choice("quorum", "classic", "transient"),
         "quorum",
         "On RabbitMQ: quorum outlives the agent and the broker, classic the agent alone, "
         "transient neither.",
@@ -254,23 +142,53 @@ KEYS = (
     ),
     Key(
         "scope",
-        _choice("cluster", "host"),
+        choice("cluster", "host"),
         "cluster",
         "What this agent counts: the cluster (of several agents on RabbitMQ or Redis one speaks), "
         "or what the workers and clients of its own host say.",
     ),
     Key(
         "partitions",
-        _whole(1, 1000),
+        whole(1, 1000),
         1,
         "On RabbitMQ: the workers are shared out among so many agents, by a consistent hash of "
         "their names. The same for all of them.",
     ),
     Key(
         "partition",
-        _whole(1, 1000),
+        whole(1, 1000),
         None,
         "The number of this agent's part, from 1; several of one number stand by for each other.",
+    ),
+    Key(
+        "probes",
+        SWITCH,
+        True,
+        "Look at the queues: how long they are, who takes from them. On RabbitMQ and Redis.",
+    ),
+    Key("probe_interval", SECONDS, 10.0, "Seconds between two looks at the queues."),
+    Key(
+        "queues",
+        NAMES,
+        (),
+        "Queues to look at from the start (those the app declares when not set), beside those that "
+        "tasks are seen to be sent to (remembered in state_dir) and those that management tells.",
+        ("-Q", "--queues"),
+    ),
+    Key(
+        "queue_levels",
+        LEVELS,
+        {"default": [100, 500, 1000]},
+        "Messages from which a queue's level is 1 (fine), 2 (be careful) and 3 (bad), by queue; "
+        "default holds for all others.",
+    ),
+    Key(
+        "management",
+        ADDRESS,
+        None,
+        "RabbitMQ's management API, for what only it knows: messages that workers hold, memory, "
+        "the age of the oldest, all connections.",
+        secret=True,
     ),
     Key(
         "sinks",
@@ -278,6 +196,13 @@ KEYS = (
         ("statsd://127.0.0.1:8125",),
         "Where the metrics go, one address a sink.",
         ("--sink",),
+    ),
+    Key(
+        "http",
+        TEXT,
+        None,
+        "host:port to answer at, with JSON: /healthz, /queues, /workers, /status. Closed when not "
+        "set.",
     ),
     Key("prefix", TEXT, "celery", "The first node of every metric's name."),
     Key("app", TEXT, "default", "The name of this Celery cluster in the metrics: the second node."),
@@ -307,7 +232,7 @@ KEYS = (
     ),
     Key(
         "worker_silence",
-        _number(1, 1000, "a number of heartbeat intervals"),
+        number(1, 1000, "a number of heartbeat intervals"),
         2.0,
         "How many of its own heartbeat intervals a worker may be silent before it is down.",
     ),
@@ -317,8 +242,8 @@ KEYS = (
         60.0,
         "Seconds a living worker may deny a task before the task is counted as unreported.",
     ),
-    Key("log_level", _choice(*LEVELS), "info", "The least grave events to log."),
-    Key("log_format", _choice("text", "json"), "text", "How a log line looks."),
+    Key("log_level", choice(*LOG_LEVELS), "info", "The least grave events to log."),
+    Key("log_format", choice("text", "json"), "text", "How a log line looks."),
 )
 """Every setting: the one truth for the file, the environment, the flags and their help."""
 
@@ -349,7 +274,13 @@ class Settings:
     scope: str
     partitions: int
     partition: int | None
+    probes: bool
+    probe_interval: float
+    queues: tuple[str, ...]
+    queue_levels: Mapping[str, Sequence[int]]
+    management: str | None
     sinks: tuple[str, ...]
+    http: str | None
     prefix: str
     app: str
     flush_interval: float

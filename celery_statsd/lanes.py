@@ -234,6 +234,10 @@ class Lanes:
         """The workers' lives that hold a usual task."""
         return {life for life in self._lives if life.usual_reserved or life.usual_running}
 
+    def waiting(self) -> set[Lane]:
+        """The lanes in which any waits."""
+        return {lane for lane in self._lanes.values() if lane.waiting}
+
     def overtaken(self) -> dict[Lane, float]:
         """The lanes in which some may have been left behind: those that were sent before this."""
         waiting = [lane for lane in self._lanes.values() if lane.waiting]

@@ -39,6 +39,11 @@ class Outlet(threading.Thread):
         self._overrun = Trouble(log, "sink_overrun", "sink_has_room", sink=sink.address.text)
 
     @property
+    def down(self) -> bool:
+        """Whether its sink took nothing the last time."""
+        return self._down
+
+    @property
     def waiting(self) -> int:
         """How many batches it is behind."""
         return self._mailbox.qsize()

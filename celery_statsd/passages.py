@@ -211,6 +211,19 @@ class Passages:
                     changes += self._tracker.forget(uuid)
         return changes
 
+    def oldest(self) -> dict[str, float]:
+        """When the oldest that waits was sent, of each queue in which any does."""
+        lanes = self._lanes.waiting()
+        found: dict[str, float] = {}
+        for passage in self._open.values() if lanes else ():
+            lane, sent = passage.lane, passage.sent
+            if passage.life is None and sent is not None and lane.queue is not None:
+                found[lane.queue] = min(sent, found.get(lane.queue, sent))
+                lanes.discard(lane)
+                if not lanes:  # what is behind was sent later, as a rule
+                    break
+        return found
+
     def dump(self, index: Index) -> dict[str, Any]:
         """Itself as plain values; lives by their number."""
         return {

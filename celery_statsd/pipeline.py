@@ -6,7 +6,6 @@
 All times are epoch seconds.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -31,21 +30,16 @@ from celery_statsd.events import (
 from celery_statsd.lanes import Lanes
 from celery_statsd.ledger import Doubles, Ledger, Trail
 from celery_statsd.life import Index, Life
-from celery_statsd.metric import OWN, Batch, Kind
+from celery_statsd.metric import OWN, Batch
 from celery_statsd.names import Names
 from celery_statsd.passages import Passages
 from celery_statsd.roster import Roster
-from celery_statsd.rules import CATALOGUE, COUNTERS, WORDS
-from celery_statsd.rules.worker import Sight
+from celery_statsd.rules import COUNTERS, WORDS
 from celery_statsd.scope import CLUSTER, Scope
 from celery_statsd.scribe import Scribe
+from celery_statsd.standing import gauges_of, note_in_flight, note_workers
 from celery_statsd.task import Stage
 from celery_statsd.tracker import Tracker
-
-WORKER_GAUGES = tuple(
-    rule for rule in CATALOGUE if rule.kind is Kind.GAUGE and rule.families == ("worker",)
-)
-
 
 MOST_UNFOLDED = 50_000
 """Events whose numbers are put aside before they are folded into the aggregator."""
@@ -184,8 +178,8 @@ class Pipeline:
         that no gauge is left standing."""
         self.tick(now)
         self._fold()
-        self._note_in_flight()
-        self._note_workers(now)
+        note_in_flight(self._aggregator, self._in_flight(), self._scope.whole)
+        note_workers(self._aggregator, self._roster, now)
         self._note_ledger()
         if last:
             self._aggregator.silence()
@@ -208,6 +202,26 @@ class Pipeline:
     def stands(self) -> dict[str, Stand]:
         """Where the loss meter of each worker is."""
         return self._roster.stands()
+
+    @property
+    def queues(self) -> list[str]:
+        """The names of the queues that tasks were seen to be sent to."""
+        return list(self._tracker.queues.known)
+
+    def oldest(self) -> dict[str, float]:
+        """When the oldest task that waits was sent (the sender's clock), of each queue in which any
+        does."""
+        found = self._passages.oldest()
+        for queue, sent in self._tracker.queues.oldest().items():
+            found[queue] = min(sent, found.get(queue, sent))
+        return found
+
+    def workers(self, now: float) -> dict[str, dict[str, float | str]]:
+        """What is known of each worker: its state, and its gauges as they would be told."""
+        return {
+            life.hostname: {"state": life.state.value, **gauges_of(life, self._roster, now)}
+            for life in self._roster
+        }
 
     @property
     def clamped(self) -> int:
@@ -339,42 +353,18 @@ class Pipeline:
         for (stage, name), number in self._tracker.in_flight.items():
             yield stage, name, number
 
-    def _note_in_flight(self) -> None:
-        known = (stage for stage in Stage if self._scope.whole or stage is not Stage.QUEUED)
-        totals = dict.fromkeys(known, 0)
-        self._aggregator.silence("task")
-        by_name: Counter[tuple[str, Stage]] = Counter()
-        for stage, name, number in self._in_flight():
-            if stage in totals:  # a part of the cluster does not know what waits
-                totals[stage] += number
-                by_name[name, stage] += number
-        for (name, stage), number in by_name.items():
-            self._aggregator.gauge("task", name, stage.value, number)
-        for stage, number in totals.items():
-            self._aggregator.gauge("cluster", "all", stage.value, number)
-
-    def _note_workers(self, now: float) -> None:
-        for life in self._roster:
-            sight = Sight(life, now, self._roster.clocks.lag(life.host))
-            for rule in WORKER_GAUGES:
-                value = rule.value(sight)
-                if value is not None:
-                    self._aggregator.gauge("worker", life.hostname, rule.metric, value)
-        self._roster.retire(now)
-        self._aggregator.close_others("worker", self._roster)
-
     def _totals(self) -> dict[str, int]:
         """The agent's totals that are kept here."""
-        ledger = self.ledger
+        ledger, tracker = self.ledger, self._tracker
         return {
             "events": ledger.events,
             "events_counted": ledger.counted,
             "events_doubled": ledger.doubled,
             "events_bad": ledger.bad.total(),
             "events_dropped": ledger.dropped.total(),
-            "events_unmatched": self._tracker.unmatched,
+            "events_unmatched": tracker.unmatched,
             "events_lost": self._roster.lost,
-            "forgotten": self._tracker.forgotten + self._roster.forgotten,
+            "forgotten": sum(one.forgotten for one in (tracker, tracker.queues, self._roster)),
             "timers_clamped": self.clamped,
             "series_folded": self._aggregator.folded,
             "names_hashed": self._names.collisions,

@@ -1,12 +1,13 @@
 """The sendings that wait in their queues, as far as anybody can tell, and when they wait no more.
 
-Memory is bounded by the sendings the tracker holds and the lanes of the usual tasks: a queue is
-known as long as one waits in it, or a lane is of it.
+Memory is bounded by the sendings the tracker holds and the lanes of the usual tasks: a queue has a
+line as long as one waits in it, or a lane is of it. Its name is remembered beyond that.
 """
 
 import heapq
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from celery_statsd.task import Sending
 
@@ -15,6 +16,12 @@ EXPIRY_GRACE = 5.0
 
 OVERTAKEN = 60.0
 """Seconds: a sending so much older than one that its queue has already delivered is not waiting."""
+
+MOST_KNOWN = 1000
+"""Names of queues that are remembered; of more those that were first in use are forgotten."""
+
+NO_NAMES = ("bcast", "unknown")
+"""What stands for queues whose names are not known, or mean nothing."""
 
 SPARE = 1000
 """Expiries of sendings that no longer wait, not worth clearing away."""
@@ -48,29 +55,42 @@ class Line:
 
 
 class Queues:
-    """What waits, by queue."""
+    """What waits, by queue. `known` are the names of those that tasks were sent to; `forgotten`
+    counts the names that were too many."""
 
     def __init__(self) -> None:
+        self.known: dict[str, None] = {}
+        self.forgotten = 0
         self._lines: dict[str, Line] = {}
         self._expiring: list[tuple[float, int, Sending]] = []
         self._serial = 0
         self._most_expiring = SPARE
 
-    def dump(self) -> dict[str, float]:
-        """When the last that each queue has delivered was sent; the tracker dumps the sendings."""
-        return {queue: line.delivered for queue, line in self._lines.items() if line.delivered}
+    def dump(self) -> dict[str, Any]:
+        """The names, and when the last that each queue has delivered was sent; what waits is the
+        tracker's to dump."""
+        lines = self._lines.items()
+        delivered = {queue: line.delivered for queue, line in lines if line.delivered}
+        return {"known": list(self.known), "forgotten": self.forgotten, "delivered": delivered}
 
-    def load(self, state: Mapping[str, float]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Know what `dump` told."""
-        for queue, delivered in state.items():
+        for queue, delivered in state["delivered"].items():
             self.line(queue).delivered = delivered
+        self.known, self.forgotten = dict.fromkeys(state["known"]), state["forgotten"]
 
     def line(self, queue: str) -> Line:
         """What is known of a queue."""
         line = self._lines.get(queue)
         if line is None:
             line = self._lines[queue] = Line()
+            self._know(queue)
         return line
+
+    def oldest(self) -> dict[str, float]:
+        """When the oldest of `sendings` was sent, of each queue in which any waits."""
+        waiting = ((queue, line.sendings) for queue, line in self._lines.items() if line.sendings)
+        return {queue: min(sending.sent for sending in some) for queue, some in waiting}
 
     def put(self, sending: Sending) -> None:
         """`sending` waits from now on."""
@@ -109,6 +129,15 @@ class Queues:
             self._expiring = [entry for entry in self._expiring if not entry[2].taken]
             heapq.heapify(self._expiring)
             self._most_expiring = SPARE + 2 * len(self._expiring)
+
+    def _know(self, queue: str) -> None:
+        if queue in NO_NAMES:
+            return
+        self.known.pop(queue, None)
+        self.known[queue] = None
+        if len(self.known) > MOST_KNOWN:
+            del self.known[next(iter(self.known))]
+            self.forgotten += 1
 
     def _clear(self, queue: str, line: Line) -> None:
         """Nothing waits in that queue."""

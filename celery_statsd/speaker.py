@@ -84,6 +84,11 @@ class Speaker:
         self._waits_until = 0.0
         self._stamp = 0.0
 
+    @property
+    def noted_at(self) -> float:
+        """When something was made ready to be said, or the start was (monotonic seconds)."""
+        return self._vitals.noted_at
+
     def begin(self, lacking: Iterable[Flush]) -> None:
         """Start the outlets, with what an earlier process left unsaid."""
         for flush in lacking:

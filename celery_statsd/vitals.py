@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from celery_statsd.chronicle import Chronicle
 from celery_statsd.outlet import Outlet
 from celery_statsd.source.base import Source
+from celery_statsd.survey import Survey
 
 TALLIED = ("errors", "dropped", "overrun", "packets", "bytes")
 """What a sink tallies; the sum over all sinks is sent as `sink_<name>`."""
@@ -20,11 +21,12 @@ class Vitals:
     def __init__(self, chronicle: Chronicle, source: Source, host: str, alias: str) -> None:
         self.foreign = 0
         self.flush_took: float | None = None
+        self.survey: Survey | None = None
         self._chronicle = chronicle
         self._source = source
         self._host = host
         self._alias = alias
-        self._began = time.monotonic()
+        self.noted_at = self._began = time.monotonic()
         self._closed = dict.fromkeys(TALLIED, 0)
 
     def begin(self) -> None:
@@ -35,6 +37,7 @@ class Vitals:
     def note(self, outlets: Iterable[Outlet]) -> None:
         """Give the pipeline all there is to say; `outlets` are those in use."""
         pipeline, host = self._chronicle.pipeline, self._host
+        self.noted_at = time.monotonic()
         for name, total in self._tallies(outlets).items():
             pipeline.grow("agent", host, f"sink_{name}", total)
         pipeline.grow("agent", host, "flushes_given_up", self._chronicle.given_up)
@@ -48,6 +51,8 @@ class Vitals:
             pipeline.note("agent", host, "flush", self.flush_took)
         pipeline.grow("broker", self._alias, "reconnects", self._source.reconnects)
         pipeline.note("broker", self._alias, "up", float(self._source.connected))
+        if self.survey:
+            self.survey.note(pipeline, time.time())
 
     def bury(self, outlet: Outlet) -> None:
         """Keep what `outlet`, which is not used any more, has done: the totals only grow."""

@@ -18,7 +18,7 @@ from benchmarks.report import LATEST, rows, with_table
 from benchmarks.sink import Sink
 from benchmarks.wire import envelope, published
 from celery_statsd.pipeline import Pipeline
-from celery_statsd.source.redis import unwrapped
+from celery_statsd.source.envelope import unwrapped
 from tests.readme import README
 from tests.servers.process import wait_until
 

@@ -23,13 +23,15 @@ PACKAGE = ROOT / "celery_statsd"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("demo", "check", "camera", "watch", "catalogue"),
+    ("demo", "check", "camera", "watch", "catalogue", "lengths"),
     ("agent",),
+    ("health",),
     ("speaker",),
     ("intake", "vitals", "understudy", "blueprint"),
+    ("survey",),
     ("chronicle", "replay", "outlet"),
     ("pipeline",),
-    ("passages", "scribe"),
+    ("passages", "scribe", "standing"),
     ("suspects",),
     ("passage",),
     ("lanes",),
@@ -48,9 +50,9 @@ DOORS = {
     "yaml": ("config",),
     "statsd": ("sinks.wire",),
     "celery": ("source.*", "demo.*"),
-    "kombu": ("source.*", "demo.*"),
-    "amqp": ("source.*", "demo.*"),
-    "redis": ("source.*", "demo.*"),
+    "kombu": ("source.*", "probes.*", "demo.*"),
+    "amqp": ("source.*", "probes.*", "demo.*"),
+    "redis": ("source.*", "probes.*", "demo.*"),
     "rich": ("demo.*",),
     "msgspec": ("*",),
 }
@@ -59,7 +61,7 @@ DOORS = {
 HEART = (
     "events", "choice", "task", "tracker", "endings", "queues", "life", "accounts", "roster",
     "clocks", "rules.*", "lanes", "passage", "passages", "suspects", "aggregator", "scribe",
-    "names", "ledger", "metric", "pipeline", "scope",
+    "names", "ledger", "metric", "pipeline", "scope", "standing",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""
 

@@ -2,7 +2,7 @@
 stays in memory."""
 
 from celery_statsd.events import Sent, decode
-from celery_statsd.queues import EXPIRY_GRACE, OVERTAKEN, SPARE, Queues
+from celery_statsd.queues import EXPIRY_GRACE, MOST_KNOWN, OVERTAKEN, SPARE, Queues
 from celery_statsd.task import Sending, Task
 from tests.bodies import NOON, body, client, iso
 
@@ -51,16 +51,18 @@ def test_what_a_queue_has_delivered_survives_a_restart() -> None:
 
 
 def test_a_million_queues_leave_nothing_behind() -> None:
-    """A queue in which nothing waits is not known."""
-    queues = Queues()
-    for number in range(1000):
+    """Of a queue in which nothing waits the name alone is known, and of so many names the last."""
+    queues, most = Queues(), MOST_KNOWN
+    for number in range(most + 5):
         waiting = sending(queue=f"q{number}")
         queues.put(waiting)
         queues.deliver(sending(queue=f"q{number}"))
         queues.take(waiting)
         queues.deliver(waiting)
     assert [] == queues.overtaken()
-    assert {} == queues.dump() == queues._lines
+    assert {} == queues.dump()["delivered"] == queues._lines
+    assert (most, f"q{most + 4}", 5) == (len(queues.known), [*queues.known][-1], queues.forgotten)
+    assert "q4" not in queues.known
 
 
 def test_what_still_waits_past_its_time_has_expired() -> None:
@@ -87,3 +89,26 @@ def test_what_is_taken_is_not_remembered_until_it_would_expire() -> None:
         assert [] == list(queues.expired(NOON))
     assert SPARE + 2 >= len(queues._expiring)
     assert [kept] == list(queues.expired(NOON + 2 * 86_400))
+
+
+def test_the_names_of_queues_are_remembered() -> None:
+    """Those that tasks were sent to, whatever waits there now; not what stands for no name."""
+    queues, successor = Queues(), Queues()
+    for name in ("mails", "etl", "bcast", "unknown"):
+        waiting = sending(queue=name)
+        queues.put(waiting)
+        queues.take(waiting)
+    queues.overtaken()
+    successor.load(queues.dump())
+    assert ["mails", "etl"] == [*queues.known] == [*successor.known]
+
+
+def test_the_oldest_that_waits_is_told_by_queue() -> None:
+    """Where any waits."""
+    queues = Queues()
+    for at, name in ((2, "a"), (1, "a"), (3, "b")):
+        queues.put(sending(NOON + at, queue=name))
+    gone = sending(queue="c")
+    queues.put(gone)
+    queues.take(gone)
+    assert {"a": NOON + 1, "b": NOON + 3} == queues.oldest()

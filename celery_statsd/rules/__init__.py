@@ -1,15 +1,12 @@
 """The catalogue: every metric there is, as rows; adding a metric is adding a row."""
 
 from celery_statsd.metric import Kind
-from celery_statsd.rules import agent, task, worker
+from celery_statsd.rules import agent, queue, task, worker
 from celery_statsd.rules.base import Rule
 
-BROKER = (
-    Rule("reconnects", Kind.COUNTER, "Times the broker had to be connected again.", ("broker",)),
-    Rule("up", Kind.GAUGE, "1 while the agent listens, 0 while the broker is away.", ("broker",)),
-)
-
-CATALOGUE: tuple[Rule, ...] = (*task.RULES, *worker.RULES, *BROKER, *agent.RULES)
+CATALOGUE: tuple[Rule, ...] = (
+    *task.RULES, *queue.QUEUE, *worker.RULES, *queue.BROKER, *agent.RULES,
+)  # fmt: skip
 """In the order of the README."""
 
 FAMILIES = ("cluster", "task", "queue", "worker", "exception", "broker", "agent")

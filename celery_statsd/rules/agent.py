@@ -24,7 +24,7 @@ RULES = (
     _counter("events_unmatched", "Attempts adopted whose task was never seen; named `unknown`."),
     _counter("events_lost", "Starts that workers counted whose event never came."),
     _counter("messages_foreign", "Messages of other hosts, left alone (scope: host)."),
-    _counter("forgotten", "Tasks and workers the bounds of memory have cost."),
+    _counter("forgotten", "Tasks, workers and names of queues the bounds of memory have cost."),
     _counter("timers_clamped", "Durations that clocks made negative (sent as 0) or absurd."),
     _counter("series_folded", "Values that went to `other` past the ceiling of series."),
     _counter("names_hashed", "Entities whose safe name was taken: theirs ends in a hash."),

@@ -65,17 +65,29 @@ def source_for(broker: Broker, log: Log) -> Source:
     Raises ConfigError for a URL that cannot be read or used, a transport that is unknown or
     cannot carry events, and a list of several transports.
     """
-    urls = tuple(url for entry in broker.urls for url in entry.split(";") if url)
+    urls = _urls_of(broker)
     transport = _transport_of(urls)
     if broker.partitions > 1 and SOURCES[transport] != _AMQP:
         cure = "leave it out, or set scope to host"
         raise ConfigError("partitions", f"{transport} cannot part the stream of events", cure)
-    broker = _trusted(replace(broker, urls=urls), log)
+    broker = _trusted(replace(broker, urls=urls))
+    if broker.tls.on and not broker.tls.verify:
+        log.warning("broker_unverified", cure="anyone between could pose as the broker")
     if SOURCES[transport] == _KOMBU:
         _require_library(transport)
         if transport != "memory":
             log.warning("broker_best_effort", transport=transport, cure=f"{_BEST} are watched well")
     return _chosen(transport)(broker, log)
+
+
+def probed(broker: Broker) -> tuple[str, Broker]:
+    """The transport of `broker`, and `broker` as a probe takes it. Raises ConfigError."""
+    urls = _urls_of(broker)
+    return _transport_of(urls), _trusted(replace(broker, urls=urls))
+
+
+def _urls_of(broker: Broker) -> tuple[str, ...]:
+    return tuple(url for entry in broker.urls for url in entry.split(";") if url)
 
 
 def _chosen(transport: str) -> Callable[[Broker, Log], Source]:
@@ -150,15 +162,12 @@ def _require_library(transport: str) -> None:
         ) from None
 
 
-def _trusted(broker: Broker, log: Log) -> Broker:
+def _trusted(broker: Broker) -> Broker:
     """`broker` with what its URLs say about TLS moved where all sources look: into `tls`."""
     tls = broker.tls
     for url in broker.urls:
         tls = _with_options(tls, dict(parse_qsl(urlsplit(url).query)))
-    broker = replace(broker, urls=tuple(_without_tls(broker.urls)), tls=tls)
-    if broker.tls.on and not broker.tls.verify:
-        log.warning("broker_unverified", cure="anyone between could pose as the broker")
-    return broker
+    return replace(broker, urls=tuple(_without_tls(broker.urls)), tls=tls)
 
 
 def _with_options(tls: Tls, options: Mapping[str, str]) -> Tls:

@@ -7,37 +7,27 @@ which waits for ever.
 
 import itertools
 import select
-import socket
 import ssl
-import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from amqp import spec
-from amqp.exceptions import (
-    AccessRefused,
-    AMQPError,
-    ConsumerCancelled,
-    NotAllowed,
-)
-from kombu.connection import Connection
-from kombu.utils.url import parse_url
 
 from celery_statsd.errors import BrokerLost
 from celery_statsd.log import Log
-from celery_statsd.source.base import Broker, Message, Source, Tls, place_of, scrubbed
+from celery_statsd.source.amqp_link import (
+    GONE,
+    HEARTBEAT,
+    linked,
+    passive_declaration,
+    told,
+)
+from celery_statsd.source.base import Broker, Message, Source, place_of
 from celery_statsd.source.deliveries import Walker, facts_of
-from celery_statsd.source.frames import lenient
 from celery_statsd.source.partition import PartitionQueue
 from celery_statsd.source.queue import CONSUMER, CONSUMPTIONS, PREFETCH
-
-HEARTBEAT = 10
-"""Seconds between two heartbeats; RabbitMQ's guide calls 5 to 20 the best. Two missed: lost."""
-
-ANSWER_WITHIN = 5.0
-"""Seconds the broker has to accept a connection, and then to answer each call."""
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at our own queue: how much waits in it, and whether it knows us."""
@@ -49,25 +39,6 @@ HEAVY = 8 * 1024 * 1024
 """Bytes of one read, and of all that waits to be acknowledged, past which no more is taken in."""
 
 _TICK = 1.0  # seconds: the longest wait between two looks at the heartbeats
-_OURS = ("host", "userid", "password", "virtual_host", "ssl", "heartbeat", "connect_timeout")
-
-# What py-amqp raises when the connection or the channel is gone; the others when a frame makes no
-# sense, among them headers nested too deeply.
-_GONE = (AMQPError, OSError, ValueError, LookupError, struct.error, RecursionError)
-
-_WORDS: tuple[tuple[type[Exception], str], ...] = (
-    (AccessRefused, "access refused"),
-    (NotAllowed, "not allowed"),
-    (ConsumerCancelled, "the event queue was deleted"),
-    (AMQPError, "the broker ended the connection"),
-    (socket.gaierror, "no such host"),
-    (ssl.SSLCertVerificationError, "the broker's certificate is not trusted"),
-    (ssl.SSLError, "TLS failed"),
-    (TimeoutError, f"no answer within {ANSWER_WITHIN:g} s"),
-    (ConnectionRefusedError, "nobody listens there"),
-    (OSError, "the connection broke"),
-    (Exception, "unreadable frame"),
-)
 
 
 class AmqpSource(Source):
@@ -124,7 +95,7 @@ class AmqpSource(Source):
         try:
             if self._end:
                 raise self._end
-            with self._told():
+            with told(self._url):
                 self._channel.basic_ack(self._read_tag, multiple=True)
             self._acked_tag, self._read_bytes = self._read_tag, 0
         except BrokerLost as error:
@@ -135,7 +106,7 @@ class AmqpSource(Source):
         self._walker, self._end = Walker(0, _ignored), None
         self._read_tag = self._acked_tag = self._read_bytes = 0
         self._look_at, self._unknown = 0.0, 0
-        with self._told():
+        with told(self._url):
             self._connect()
             self._channel = self._queue.consume(self._link, self._take)
             self._walker.turn_to(self._channel.channel_id, self._link.on_inbound_frame)
@@ -143,29 +114,12 @@ class AmqpSource(Source):
         self._awake_at = time.monotonic()
 
     def _connect(self) -> None:
-        parts = parse_url(self._url)
-        connection = Connection(  # type: ignore[no-untyped-call]
-            hostname=parts["hostname"],
-            port=parts["port"],
-            userid=parts["userid"],
-            password=parts["password"],
-            virtual_host=parts["virtual_host"],
-            login_method=parts.get("login_method"),
-            transport="pyamqp",  # never librabbitmq, which kombu prefers where it is installed
-            ssl=_tls(self._broker.tls, parts["hostname"] or "localhost"),
-            heartbeat=HEARTBEAT,
-            connect_timeout=ANSWER_WITHIN,
-            transport_options=_options(self._broker.transport_options),
-        )
         try:
-            # Not connection.connect(): that sleeps and tries a second time.
-            self._link = connection.transport.establish_connection()
-        except _GONE:
+            self._link = linked(self._broker, self._url)
+        except GONE:
             self._queue.excuse()
             raise
         self._socket = self._link.sock
-        # py-amqp waits for answers without a limit; this one bounds all of them.
-        self._socket.settimeout(ANSWER_WITHIN)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -175,7 +129,7 @@ class AmqpSource(Source):
 
     def _read(self, timeout: float) -> Sequence[Message]:
         try:
-            with self._told():
+            with told(self._url):
                 self._listen(timeout)
         except BrokerLost as error:
             if not self._walker.messages:
@@ -247,7 +201,7 @@ class AmqpSource(Source):
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        self._channel.send_method(*_passive_declaration(self._queue.name))
+        self._channel.send_method(*passive_declaration(self._queue.name))
 
     def _note_queue(self, _name: str, waiting: int, consumers: int) -> None:
         """Take the answer to a look."""
@@ -269,46 +223,17 @@ class AmqpSource(Source):
         self._waiting = None
         if link is None:
             return
-        with suppress(*_GONE):
+        with suppress(*GONE):
             self._socket.settimeout(0)  # TLS would wait for the other side's goodbye
             link.collect()
 
     def _leave(self) -> None:
         """Cancel, and let the broker confirm; what comes in between stays unacknowledged."""
-        with self._told():
+        with told(self._url):
             self._channel.basic_cancel(CONSUMER)
             self._channel.close()
             self._link.close()
         self._link = self._channel = self._waiting = None
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Make BrokerLost of whatever py-amqp raises."""
-        try:
-            yield
-        except _GONE as error:
-            raise BrokerLost(_sentence(error, self._url)) from error
-
-
-def _options(options: Mapping[str, Any]) -> dict[str, Any]:
-    named = {"client_properties": {"connection_name": "celery-statsd"}}
-    theirs = {key: value for key, value in options.items() if key not in _OURS}
-    return named | theirs | {"frame_handler": lenient}
-
-
-def _passive_declaration(queue: str) -> tuple[Any, ...]:
-    """As `queue_declare(queue, passive=True)`, but without the waiting."""
-    return spec.Queue.Declare, "BsbbbbbF", (0, queue, True, False, False, False, False, {})
-
-
-def _tls(tls: Tls, host: str) -> dict[str, Any] | bool:
-    """kombu's `ssl`. Without `server_hostname` py-amqp accepts a certificate of any name."""
-    if not tls.on:
-        return False
-    files = {"ca_certs": tls.ca_file, "certfile": tls.cert_file, "keyfile": tls.key_file}
-    if not tls.verify:
-        return files | {"cert_reqs": ssl.CERT_NONE}
-    return files | {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": tls.server_name or host}
 
 
 def _message(delivery: Any) -> Message:
@@ -318,9 +243,3 @@ def _message(delivery: Any) -> Message:
 
 def _ignored(_frame: Any) -> None:
     """There is no connection yet."""
-
-
-def _sentence(error: Exception, url: str) -> str:
-    words = next(words for kind, words in _WORDS if isinstance(error, kind))
-    detail = getattr(error, "reply_text", None) or str(error)
-    return scrubbed(f"{words} ({detail})", url)

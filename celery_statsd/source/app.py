@@ -36,12 +36,14 @@ _TRUSTING = (ssl.CERT_NONE, "CERT_NONE", "none")
 def settings_of(path: str) -> dict[str, Any]:
     """What the app at `path` (`package.module:app`, as in `celery -A`) says about its broker.
 
-    Keys are the configuration's: `broker` always, others where the app differs from the default.
+    Keys are the configuration's: `broker` and `queues` always, others where the app differs from
+    the default.
     Raises ConfigError when the app cannot be imported or is none.
     """
     try:
         app = _found(path)
-        return _broker(app) | _tls(app.conf.broker_use_ssl) | _options(app) | _names(app)
+        found = _broker(app) | _tls(app.conf.broker_use_ssl) | _options(app) | _names(app)
+        return found | {"queues": list(app.amqp.queues)}
     except ConfigError:
         raise
     except Exception as error:  # importing is running the user's code: anything can come

@@ -64,6 +64,7 @@ class Broker:
     With `partitions` each hears that part of the workers whose number, from 1, is `partition`.
     Without `large_reads` each frame is read by py-amqp itself.
     On Redis every source hears everything; those of a `chorus` agree on who speaks (see `Mark`).
+    `management` is the URL of RabbitMQ's management API, "" for none.
     """
 
     urls: tuple[str, ...]
@@ -77,6 +78,7 @@ class Broker:
     partitions: int = 1
     chorus: bool = False
     large_reads: bool = True
+    management: str = ""
 
     def __post_init__(self) -> None:
         if any(url.startswith(TLS_SCHEMES) for url in self.urls):

@@ -215,7 +215,7 @@ def test_a_silent_broker_is_noticed_and_left(
 ) -> None:
     """A stopped RabbitMQ is lost after two heartbeats, and closing waits no longer than asked."""
     monkeypatch.setattr("celery_statsd.source.amqp.HEARTBEAT", 1)
-    monkeypatch.setattr("celery_statsd.source.amqp.ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr("celery_statsd.source.amqp_link.ANSWER_WITHIN", 0.5)
     node = int(rabbitmq.ctl("eval", "list_to_integer(os:getpid()).").strip())
     with listening(Broker((url,))) as (lost_one, log), listening(Broker((url,))) as (closed, _):
         os.kill(node, signal.SIGSTOP)

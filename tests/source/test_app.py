@@ -1,5 +1,6 @@
 """The user's Celery app, imported as `celery -A` does."""
 
+import asyncio  # noqa: F401 - loaded before the modules are patched: it cannot be loaded twice
 import ssl
 import sys
 from pathlib import Path
@@ -26,7 +27,9 @@ def settings(here: Path, broker: Any = None, **conf: Any) -> dict[str, Any]:
     """What is read from an app with `conf`."""
     text = f"from celery import Celery\napp = Celery('shop', broker={broker!r})\n"
     (here / "shop.py").write_text(text + f"app.conf.update(**{conf!r})\n")
-    return settings_of("shop")
+    found = settings_of("shop")
+    assert ["celery"] == found.pop("queues")
+    return found
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_an_app_is_found_by_any_of_its_paths(here: Path, path: str) -> None:
     (here / "deep" / "shop.py").write_text(
         "from celery import Celery\napp = Celery(broker='redis://h')"
     )
-    assert settings_of(path) == {"broker": ["redis://h"]}
+    assert settings_of(path) == {"broker": ["redis://h"], "queues": ["celery"]}
 
 
 @pytest.mark.parametrize(
@@ -147,3 +150,12 @@ def test_an_app_that_cannot_be_had_is_a_config_error(
     assert repr(path) in str(caught.value)
     assert told in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_the_queues_are_those_the_app_declares(here: Path) -> None:
+    """By name, in their order; without any, Celery's default one."""
+    (here / "store.py").write_text(
+        "from celery import Celery\nfrom kombu import Queue\napp = Celery(broker='redis://h')\n"
+        "app.conf.task_queues = [Queue('mails'), Queue('etl', routing_key='etl.#')]\n"
+    )
+    assert ["mails", "etl"] == settings_of("store")["queues"]

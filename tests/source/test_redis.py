@@ -15,8 +15,9 @@ import redis
 
 from celery_statsd.errors import ConfigError
 from celery_statsd.log import Log
-from celery_statsd.source.base import Broker, Facts, Message, Tls
-from celery_statsd.source.redis import BAD_ENVELOPE, MOST, RedisSource, unwrapped
+from celery_statsd.source.base import Broker, Tls
+from celery_statsd.source.envelope import BAD_ENVELOPE
+from celery_statsd.source.redis import MOST, RedisSource
 from tests.servers.process import Child, answers, free_port, program, wait_until
 from tests.servers.redis import Redis
 from tests.source.conftest import Certificates
@@ -195,7 +196,7 @@ def test_a_broker_that_only_accepts_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped Redis accepts connections by its kernel and says nothing: lost in time."""
-    monkeypatch.setattr("celery_statsd.source.redis.ANSWER_WITHIN", 0.3)
+    monkeypatch.setattr("celery_statsd.source.redis_link.ANSWER_WITHIN", 0.3)
     with Redis(tmp_path) as server:
         with client(server.url) as look:
             pid = look.info("server")["process_id"]
@@ -406,60 +407,6 @@ def test_what_cannot_be_done_is_a_config_error(broker: Broker, key: str) -> None
     with pytest.raises(ConfigError) as caught:
         RedisSource(broker, Log())
     assert key == caught.value.key
-
-
-def envelope(body: str, encoding: Any = "base64", **changes: Any) -> bytes:
-    """An envelope as kombu makes it, changed."""
-    properties = {"body_encoding": encoding, "delivery_info": {"routing_key": "task.sent"}}
-    parts = {
-        "body": body,
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": {"hostname": "h"},
-        "properties": {name: value for name, value in properties.items() if value != "absent"},
-    }
-    return json.dumps(parts | changes).encode()
-
-
-@pytest.mark.parametrize(
-    ("body", "encoding"),
-    [("eyJhIjoxfQ==", "base64"), ('{"a":1}', "utf-8"), ('{"a":1}', None), ('{"a":1}', "absent")],
-)
-def test_bodies_of_any_encoding_are_unwrapped(body: str, encoding: Any) -> None:
-    """base64 is what kombu does; plain text is what `body_encoding` can be set to."""
-    expected = Message(b'{"a":1}', Facts("application/json", "utf-8", "h"), "task.sent")
-    assert expected == unwrapped(envelope(body, encoding))
-
-
-def test_what_an_envelope_lacks_is_empty() -> None:
-    """Headers, properties and types may be missing."""
-    assert Message(b"x", Facts()) == unwrapped(b'{"body": "x"}')
-
-
-BAD = {
-    "empty": b"",
-    "no JSON": b"\xff\xfe",
-    "null": b"null",
-    "list": b"[]",
-    "no body": b"{}",
-    "number as body": b'{"body": 1}',
-    "bad base64": envelope("%%%"),
-    "unknown encoding": envelope("x", "rot13"),
-    "encoding of a wrong type": envelope("x", 7),
-    "lone surrogate": b'{"body": "\\ud800"}',
-    "invalid UTF-8": b'{"body": "\xff"}',
-    "properties of a wrong type": envelope("eA==", properties=[]),
-    "headers of a wrong type": envelope("eA==", headers=7),
-    "hostname of a wrong type": envelope("eA==", headers={"hostname": {}}),
-    "deep": b'{"headers":' + b"[" * 100_000 + b"]" * 100_000 + b', "body": "x"}',
-    "deep and unknown": b'{"zzz":' + b"[" * 100_000 + b"]" * 100_000 + b', "body": "x"}',
-}
-
-
-@pytest.mark.parametrize("raw", BAD.values(), ids=BAD)
-def test_a_broken_envelope_is_handed_on_as_such(raw: bytes) -> None:
-    """It is never raised: the pipeline counts it as one bad message."""
-    assert Message(raw, Facts(BAD_ENVELOPE)) == unwrapped(raw)
 
 
 def test_a_broken_envelope_does_not_end_the_stream(redis_server: Redis) -> None:

@@ -1,0 +1,150 @@
+"""What an agent can say of itself to whoever asks: whether it is well, and what it sees.
+
+Well is an agent that listens, flushes, and gets rid of what it flushes. That no events come is
+told, and is no illness: there may be none. All is answered in WAIT seconds, also by one that is
+stuck.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from celery_statsd import __version__
+from celery_statsd.chronicle import Chronicle
+from celery_statsd.outlet import Outlet
+from celery_statsd.pipeline import Pipeline
+from celery_statsd.source.base import Source
+from celery_statsd.speaker import Speaker
+from celery_statsd.survey import Survey
+
+STILL = 30.0
+"""Seconds without a look at the broker after which nobody can be listening any more."""
+
+WAIT = 2.0
+"""Seconds to wait for a busy agent."""
+
+OK, UNWELL = 200, 503
+"""HTTP's words for it."""
+
+Answer = tuple[int, Mapping[str, Any]]
+"""A status and a document."""
+
+
+class StuckError(Exception):
+    """The agent does not let itself be looked at."""
+
+
+class Health:
+    """The state of one agent, made of its parts; whoever listens tells when it did."""
+
+    def __init__(
+        self, chronicle: Chronicle, source: Source, speaker: Speaker, lock: threading.Lock
+    ) -> None:
+        self._listened_at = self._began = time.monotonic()
+        self._heard_at = 0.0
+        self.survey: Survey | None = None
+        self._chronicle = chronicle
+        self._source = source
+        self._speaker = speaker
+        self._lock = lock
+
+    @property
+    def pages(self) -> dict[str, Callable[[], Answer]]:
+        """What can be asked for, by path."""
+        return {
+            "/healthz": self.healthz,
+            "/queues": self.queues,
+            "/status": self.status,
+            "/workers": self.workers,
+        }
+
+    def listened(self, heard: bool) -> None:
+        """Somebody has looked at the broker just now, and something had come or not."""
+        self._listened_at = time.monotonic()
+        if heard:
+            self._heard_at = self._listened_at
+
+    def healthz(self) -> Answer:
+        """Whether it is well: 200, or 503 with what is wrong."""
+        try:
+            with self._pipeline() as pipeline:
+                mute = pipeline.mute_for(time.time())
+                problems = list(self._problems())
+        except StuckError as error:
+            return UNWELL, {"healthy": False, "problems": [str(error)]}
+        return UNWELL if problems else OK, {
+            "healthy": not problems,
+            "problems": problems,
+            "broker_connected": self._source.connected,
+            "event_age_s": self._age(self._heard_at),
+            "workers_silent_s": round(mute, 1),
+            "sinks_down": [outlet.sink.address.text for outlet in self._outlets if outlet.down],
+        }
+
+    def queues(self) -> Answer:
+        """Each queue, with what is told of it in the metrics."""
+        if self.survey is None or self.survey.sight is None:
+            return UNWELL, {"queues": {}, "age_s": None}
+        with self._pipeline() as pipeline:
+            found = self.survey.shown(pipeline, time.time())
+        return OK, {"queues": found, "age_s": round(self.survey.age, 1)}
+
+    def workers(self) -> Answer:
+        """Each worker, by its events."""
+        with self._pipeline() as pipeline:
+            return OK, {"workers": pipeline.workers(time.time())}
+
+    def status(self) -> Answer:
+        """The ledger, the balance, the sinks, and what it costs."""
+        with self._pipeline() as pipeline:
+            return OK, {
+                "version": __version__,
+                "uptime_s": self._age(self._began),
+                "broker": self._source.place,
+                "connected": self._source.connected,
+                "reconnects": self._source.reconnects,
+                "backlog": self._source.backlog,
+                "ledger": pipeline.ledger.dump(),
+                "balance": pipeline.balance,
+                "flushes": self._chronicle.number,
+                "sinks": {o.sink.address.text: _sink(o) for o in self._outlets},
+            }
+
+    def _problems(self) -> Iterator[str]:
+        silent = time.monotonic() - self._listened_at
+        if silent > STILL:
+            yield f"nobody has listened for {silent:.0f} s"
+        if not self._source.connected:
+            yield "the broker is away"
+        late = time.monotonic() - self._speaker.noted_at
+        if late > 3 * self._speaker.interval + STILL:
+            yield f"nothing was flushed for {late:.0f} s"
+        if self._chronicle.unsound:
+            yield "the journal cannot be written"
+        for outlet in self._outlets:
+            if outlet.down:
+                yield f"{outlet.sink.address.text} is down"
+
+    @property
+    def _outlets(self) -> list[Outlet]:
+        return self._speaker.outlets
+
+    @contextmanager
+    def _pipeline(self) -> Iterator[Pipeline]:
+        """The pipeline, while nobody else has it. Raises StuckError."""
+        if not self._lock.acquire(timeout=WAIT):
+            raise StuckError(f"it has been busy for {WAIT:g} s")
+        try:
+            yield self._chronicle.pipeline
+        finally:
+            self._lock.release()
+
+    def _age(self, since: float) -> float | None:
+        return round(time.monotonic() - since, 1) if since else None
+
+
+def _sink(outlet: Outlet) -> dict[str, Any]:
+    return {"down": outlet.down, "waiting": outlet.waiting, **asdict(outlet.sink.tally)}

@@ -1,0 +1,28 @@
+"""How long the queues are, and who takes from them: one probe for each kind of broker."""
+
+import importlib
+
+from celery_statsd.probes.base import Probe
+from celery_statsd.source import probed
+from celery_statsd.source.base import Broker
+
+PROBES = {
+    "amqp": "celery_statsd.probes.amqp:AmqpProbe",
+    "amqps": "celery_statsd.probes.amqp:AmqpProbe",
+    "management": "celery_statsd.probes.management:ManagementProbe",
+    "redis": "celery_statsd.probes.redis:RedisProbe",
+    "rediss": "celery_statsd.probes.redis:RedisProbe",
+    "sentinel": "celery_statsd.probes.redis:RedisProbe",
+}
+"""Transport -> where its probe is; `management` stands for the API of RabbitMQ."""
+
+
+def probe_for(broker: Broker) -> Probe | None:
+    """The probe of `broker`; None where there is none for its transport. Raises ConfigError."""
+    transport, broker = probed(broker)
+    place = PROBES.get("management" if broker.management else transport)
+    if place is None:
+        return None
+    module, _, name = place.partition(":")
+    probe: Probe = getattr(importlib.import_module(module), name)(broker)
+    return probe

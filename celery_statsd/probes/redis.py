@@ -1,0 +1,140 @@
+"""Redis: a queue is a few lists, one for each step of priority; what workers hold is one hash.
+
+Facts from kombu.transport.redis: `Channel._q_for_pri` names the lists, `QoS.append` writes
+`[message, exchange, routing key]` into the hash, `Channel._queue_bind` the bindings.
+"""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from redis import Redis
+from redis.exceptions import RedisError
+
+from celery_statsd.errors import BrokerLost
+from celery_statsd.probes.base import Probe, QueueFacts, Sight
+from celery_statsd.source.base import Broker
+from celery_statsd.source.redis_link import GONE, RedisLink, choices_of, refuse_impossible, told
+
+MOST_HELD = 20_000
+"""Messages held by workers that are looked through for their queues; of more their number alone
+is known, and no queue's share."""
+
+PORTION = 1000
+"""Of them those that are asked for at once."""
+
+_SEPARATOR = "\x06\x16"  # of a binding's routing key, pattern and queue
+
+Place = tuple[str, str]
+"""An exchange and a routing key: what a held message tells of where it came from."""
+
+_place = msgspec.json.Decoder(tuple[msgspec.Raw, str | None, str | None]).decode
+
+
+class RedisProbe(Probe):
+    """Looks by two or three pipelines. How many consume from a queue Redis does not know."""
+
+    def __init__(self, broker: Broker) -> None:
+        """Raises ConfigError for what Redis cannot be asked for."""
+        refuse_impossible(broker)
+        self._broker = broker
+        self._urls = itertools.cycle(choices_of(broker))
+        self._url = ""
+        self._link: RedisLink | None = None
+        self._client: Any = None
+
+    def look(self, queues: Collection[str]) -> Sight:
+        try:
+            if self._link is None:
+                self._url = next(self._urls)
+            with told(self._url):
+                return self._look(self._linked(), list(queues))
+        except BrokerLost:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        link, self._link, self._client = self._link, None, None
+        with suppress(*GONE):
+            if link is not None:
+                link.close()
+
+    def _linked(self) -> RedisLink:
+        if self._link is None:
+            self._link = RedisLink(self._broker, self._url)
+            self._client = Redis(connection_pool=self._link.pool)
+        return self._link
+
+    def _look(self, link: RedisLink, queues: Sequence[str]) -> Sight:
+        began = time.perf_counter()
+        self._client.ping()
+        ping = time.perf_counter() - began
+        lists = [link.lists_of(queue) for queue in queues]
+        keys = [key for some in lists for key in some]
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.llen(key)
+        for key in keys:
+            pipeline.memory_usage(key)
+        pipeline.hlen(link.unacked)
+        pipeline.info("memory")
+        pipeline.info("clients")
+        *told_of, held, memory, clients = pipeline.execute(raise_on_error=False)
+        lengths, sizes = iter(told_of[: len(keys)]), iter(told_of[len(keys) :])
+        shares = self._held(link, held)
+        found = []
+        for queue, some in zip(queues, lists, strict=True):
+            length = _sum([next(lengths) for _ in some])
+            size = _sum([next(sizes) or 0 for _ in some])
+            unacked = None if shares is None else shares[queue]
+            found.append(QueueFacts(queue, length, unacked, memory_bytes=size))
+        return Sight(
+            tuple(found), ping, _fact(clients, "connected_clients"), _fact(memory, "used_memory")
+        )
+
+    def _held(self, link: RedisLink, number: Any) -> Counter[str] | None:
+        """How many messages of each queue workers hold; None when that cannot be told."""
+        if not isinstance(number, int) or number > MOST_HELD:
+            return None
+        places: Counter[Place] = Counter()
+        for _, value in self._client.hscan_iter(link.unacked, count=PORTION) if number else ():
+            with suppress(msgspec.MsgspecError):  # whatever else somebody keeps there
+                _, exchange, routing_key = _place(value)
+                places[exchange or "", routing_key or ""] += 1
+        return self._by_queue(link, places)
+
+    def _by_queue(self, link: RedisLink, places: Mapping[Place, int]) -> Counter[str]:
+        exchanges = sorted({exchange for exchange, _ in places if exchange})
+        pipeline = self._client.pipeline(transaction=False)
+        for exchange in exchanges:
+            pipeline.smembers(link.bindings_of(exchange))
+        bound = dict(zip(exchanges, pipeline.execute(raise_on_error=False), strict=True))
+        found: Counter[str] = Counter()
+        for (exchange, routing_key), number in places.items():
+            found[_queue_of(bound.get(exchange), routing_key)] += number
+        return found
+
+
+def _queue_of(bindings: Any, routing_key: str) -> str:
+    """The queue a message came by: the one bound by its routing key, else (the default exchange,
+    no such binding, or several) the one called so."""
+    rows = bindings if isinstance(bindings, Iterable) else ()
+    parts = [row.decode("utf-8", "replace").split(_SEPARATOR) for row in rows]
+    queues = {part[-1] for part in parts if len(part) == 3 and part[0] == routing_key}
+    return queues.pop() if len(queues) == 1 else routing_key
+
+
+def _sum(numbers: Sequence[Any]) -> int | None:
+    """The sum; None when one of them was refused."""
+    known = [number for number in numbers if not isinstance(number, RedisError)]
+    return sum(map(int, known)) if len(known) == len(numbers) else None
+
+
+def _fact(section: Any, name: str) -> int | None:
+    """One number of an INFO, None where it may not be asked for."""
+    value = section.get(name) if isinstance(section, Mapping) else None
+    return value if isinstance(value, int) else None

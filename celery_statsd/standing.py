@@ -1,0 +1,51 @@
+"""How things stand at a flush: what waits and runs, and which workers are there."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from celery_statsd.aggregator import Aggregator
+from celery_statsd.life import Life
+from celery_statsd.metric import Kind
+from celery_statsd.roster import Roster
+from celery_statsd.rules import CATALOGUE
+from celery_statsd.rules.worker import Sight
+from celery_statsd.task import Stage
+
+WORKER_GAUGES = tuple(
+    rule for rule in CATALOGUE if rule.kind is Kind.GAUGE and rule.families == ("worker",)
+)
+
+
+def note_in_flight(
+    aggregator: Aggregator, in_flight: Iterable[tuple[Stage, str, int]], whole: bool
+) -> None:
+    """Gauge how much is in each stage, by task and in all. A part of the cluster (not `whole`) does
+    not know what waits."""
+    known = (stage for stage in Stage if whole or stage is not Stage.QUEUED)
+    totals = dict.fromkeys(known, 0)
+    aggregator.silence("task")
+    by_name: Counter[tuple[str, Stage]] = Counter()
+    for stage, name, number in in_flight:
+        if stage in totals:
+            totals[stage] += number
+            by_name[name, stage] += number
+    for (name, stage), number in by_name.items():
+        aggregator.gauge("task", name, stage.value, number)
+    for stage, number in totals.items():
+        aggregator.gauge("cluster", "all", stage.value, number)
+
+
+def note_workers(aggregator: Aggregator, roster: Roster, now: float) -> None:
+    """Gauge each worker, and close those of whom nothing more is to be said."""
+    for life in roster:
+        for metric, value in gauges_of(life, roster, now).items():
+            aggregator.gauge("worker", life.hostname, metric, value)
+    roster.retire(now)
+    aggregator.close_others("worker", roster)
+
+
+def gauges_of(life: Life, roster: Roster, now: float) -> dict[str, float]:
+    """Those of one worker's gauges that are known."""
+    sight = Sight(life, now, roster.clocks.lag(life.host))
+    values = ((rule.metric, rule.value(sight)) for rule in WORKER_GAUGES)
+    return {metric: value for metric, value in values if value is not None}
