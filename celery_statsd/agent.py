@@ -49,9 +49,9 @@ from celery_statsd.vitals import Vitals
 IDLE = 0.5
 """Seconds the listening loop waits for a message before it looks at the time."""
 
-BREATH, MANY = 0.02, 500
-"""Seconds it lets messages gather after a read that found some, but fewer than so many: to be
-woken for each of them would be most of what they cost."""
+SHORTEST_BREATH, LONGEST_BREATH, MANY = 0.01, 0.1, 500
+"""Seconds it lets messages gather after a read that found some: to be woken for each of them would
+be most of what they cost. As long as fewer than so many gather."""
 
 CHECKPOINT = 1.0
 """Seconds from one commit of the journal, and acknowledgement to the broker, to the next."""
@@ -115,6 +115,7 @@ class Agent:
         self._fault: Exception | None = None
         self._settings: Settings | None = None
         self._looked_at = 0.0
+        self._breath = SHORTEST_BREATH
         self._tick_at = 0.0
         self._checkpoint_at = 0.0
         self._commits = 0
@@ -148,10 +149,7 @@ class Agent:
         self._start()
         try:
             while not self._stopping.is_set():
-                if 0 < self._listen(IDLE) < MANY:
-                    # Not by waiting for `_stopping`: a signal is answered in this thread, and would
-                    # wait for ever for the lock of an event that this thread is waiting for.
-                    time.sleep(BREATH)
+                self._breathe(self._listen(IDLE))
             self._take_last_words()
         finally:
             self.stop()
@@ -279,6 +277,17 @@ class Agent:
                 self._speaker.turn(turn, now)
             self._look_at_the_time(now)
         return len(messages)
+
+    def _breathe(self, heard: int) -> None:
+        """Rest after a read of so many messages."""
+        if heard >= MANY:
+            self._breath = max(SHORTEST_BREATH, self._breath / 2)
+        elif heard:
+            # Not by waiting for `_stopping`: a signal is answered in this thread, and would wait for
+            # ever for the lock of an event that this thread is waiting for.
+            time.sleep(self._breath)
+            if heard < MANY // 4:
+                self._breath = min(LONGEST_BREATH, self._breath * 1.25)
 
     def _look_at_the_time(self, now: float) -> None:
         if not self._tick_at <= now < self._tick_at + TICK:

@@ -27,7 +27,7 @@ from tests.source.stream import send
 from tests.traces import FOLDER
 from tests.traces import messages as trace_messages
 
-COMMANDS = ("agent", "events", "replay", "metrics", "config", "demo")
+COMMANDS = ("agent", "events", "queues", "replay", "metrics", "config", "demo")
 TRACE = str(FOLDER / "redis-prefork-57.ndjson.gz")
 PROGRAM = (sys.executable, "-m", "celery_statsd")
 ENVIRONMENT = {
