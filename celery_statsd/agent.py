@@ -283,8 +283,8 @@ class Agent:
         if heard >= MANY:
             self._breath = max(SHORTEST_BREATH, self._breath / 2)
         elif heard:
-            # Not by waiting for `_stopping`: a signal is answered in this thread, and would wait for
-            # ever for the lock of an event that this thread is waiting for.
+            # Not by waiting for `_stopping`: a signal is answered in this thread, and would wait
+            # for ever for the lock of an event that this thread is waiting for.
             time.sleep(self._breath)
             if heard < MANY // 4:
                 self._breath = min(LONGEST_BREATH, self._breath * 1.25)

@@ -126,7 +126,7 @@ class Speaker:
         elif self._served_since is None:
             self._served_since = now
             self._has_rivals = self._has_rivals or self._source.stood_by
-            if self._has_rivals:  # another one was served meanwhile
+            if self._has_rivals and not self._source.chorus:  # another one was served meanwhile
                 self._chronicle.rebase()
 
     def beat(self, stamp: float) -> None:

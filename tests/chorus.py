@@ -228,6 +228,7 @@ class Singer:
         log = Log(stream=io.StringIO())
         self.voice.__init__(self._wire, log, self.chronicle.identity)  # type: ignore[misc]
         with self.lock:
+            self.speaker.serve(False, self._wire.now)
             self.chronicle.deaf(self._wire.now)
             self.speaker.turn(self.voice.joined, self._wire.now)
 
@@ -251,6 +252,8 @@ class Singer:
         for _ in range(min(most, self.behind)):
             heard, now = self.voice.hear(), self._wire.now
             with self.lock:
+                if self.voice.chorus:
+                    self.speaker.serve(self.voice.connected, now)
                 if isinstance(heard, bytes):
                     self.chronicle.feed([heard], now)
                 else:

@@ -21,9 +21,6 @@ from celery_statsd.errors import BrokerLost
 from celery_statsd.source.base import Broker, Tls, scrubbed
 from celery_statsd.source.frames import lenient
 
-HEARTBEAT = 10
-"""Seconds between two heartbeats; RabbitMQ's guide calls 5 to 20 the best. Two missed: lost."""
-
 ANSWER_WITHIN = 5.0
 """Seconds the broker has to accept a connection, and then to answer each call."""
 
@@ -49,7 +46,7 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def linked(broker: Broker, url: str, heartbeat: int = HEARTBEAT) -> Any:
+def linked(broker: Broker, url: str, heartbeat: int) -> Any:
     """An open py-amqp connection, whose every answer has to come within ANSWER_WITHIN; `heartbeat`
     in seconds, 0 for none. Raises what `told` makes BrokerLost of."""
     parts = parse_url(url)

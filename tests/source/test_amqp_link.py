@@ -12,9 +12,9 @@ from tests.source.rabbit import channel
 
 
 def test_each_answer_has_its_time(rabbitmq: RabbitMQ) -> None:
-    """py-amqp would wait without a limit."""
-    link = linked(Broker((rabbitmq.url,)), rabbitmq.url)
-    assert ANSWER_WITHIN == link.sock.gettimeout()
+    """py-amqp would wait without a limit. The heartbeat is the caller's."""
+    link = linked(Broker((rabbitmq.url,)), rabbitmq.url, heartbeat=7)
+    assert (ANSWER_WITHIN, 7) == (link.sock.gettimeout(), link.heartbeat)
     link.close()
 
 
@@ -34,5 +34,5 @@ def test_what_py_amqp_raises_is_a_lost_broker() -> None:
     """Told without the password."""
     url = f"amqp://u:secret@127.0.0.1:{free_port()}//"
     with pytest.raises(BrokerLost, match="nobody listens there") as lost, told(url):
-        linked(Broker((url,)), url)
+        linked(Broker((url,)), url, heartbeat=0)
     assert "secret" not in str(lost.value)
