@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError
 
 from celery_statsd.errors import BrokerLost
 from celery_statsd.probes.base import Probe, QueueFacts, Sight
@@ -32,6 +32,11 @@ _SEPARATOR = "\x06\x16"  # of a binding's routing key, pattern and queue
 Place = tuple[str, str]
 """An exchange and a routing key: what a held message tells of where it came from."""
 
+Question = tuple[str, str]
+"""A command and its argument."""
+
+_HELD: Question = ("HSCAN", "")
+
 _place = msgspec.json.Decoder(tuple[msgspec.Raw, str | None, str | None]).decode
 
 
@@ -46,6 +51,7 @@ class RedisProbe(Probe):
         self._url = ""
         self._link: RedisLink | None = None
         self._client: Any = None
+        self._denied: set[Question] = set()
 
     def look(self, queues: Collection[str]) -> Sight:
         try:
@@ -59,6 +65,7 @@ class RedisProbe(Probe):
 
     def close(self) -> None:
         link, self._link, self._client = self._link, None, None
+        self._denied = set()
         with suppress(*GONE):
             if link is not None:
                 link.close()
@@ -73,49 +80,59 @@ class RedisProbe(Probe):
         began = time.perf_counter()
         self._client.ping()
         ping = time.perf_counter() - began
-        lists = [link.lists_of(queue) for queue in queues]
-        keys = [key for some in lists for key in some]
-        pipeline = self._client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.llen(key)
-        for key in keys:
-            pipeline.memory_usage(key)
-        pipeline.hlen(link.unacked)
-        pipeline.info("memory")
-        pipeline.info("clients")
-        *told_of, held, memory, clients = pipeline.execute(raise_on_error=False)
-        lengths, sizes = iter(told_of[: len(keys)]), iter(told_of[len(keys) :])
-        shares = self._held(link, held)
-        found = []
-        for queue, some in zip(queues, lists, strict=True):
-            length = _sum([next(lengths) for _ in some])
-            size = _sum([next(sizes) or 0 for _ in some])
-            unacked = None if shares is None else shares[queue]
-            found.append(QueueFacts(queue, length, unacked, memory_bytes=size))
+        lists = {queue: link.lists_of(queue) for queue in queues}
+        keys = [key for some in lists.values() for key in some]
+        lengths, sizes = [("LLEN", key) for key in keys], [("MEMORY USAGE", key) for key in keys]
+        asides = [("HLEN", link.unacked), ("INFO", "memory"), ("INFO", "clients")]
+        answers = self._ask([*lengths, *sizes, *asides])
+        shares = self._held(link, answers.get(asides[0]))
+        found = [
+            QueueFacts(
+                queue,
+                _sum([answers.get(("LLEN", key)) for key in some]),
+                None if shares is None else shares[queue],
+                memory_bytes=_sum([_size(answers, key) for key in some]),
+            )
+            for queue, some in lists.items()
+        ]
+        memory, clients = (answers.get(aside) for aside in asides[1:])
         return Sight(
             tuple(found), ping, _fact(clients, "connected_clients"), _fact(memory, "used_memory")
         )
 
+    def _ask(self, questions: Sequence[Question]) -> dict[Question, Any]:
+        """The answers, errors among them, in one round trip. What this user may not ask is not
+        asked again on this connection: the server keeps a log of it."""
+        asked = [question for question in questions if question not in self._denied]
+        pipeline = self._client.pipeline(transaction=False)
+        for question in asked:
+            pipeline.execute_command(*question)
+        answers = dict(zip(asked, pipeline.execute(raise_on_error=False), strict=True))
+        self._denied |= {q for q, a in answers.items() if isinstance(a, NoPermissionError)}
+        return answers
+
     def _held(self, link: RedisLink, number: Any) -> Counter[str] | None:
         """How many messages of each queue workers hold; None when that cannot be told."""
-        if not isinstance(number, int) or number > MOST_HELD:
+        if not isinstance(number, int) or number > MOST_HELD or _HELD in self._denied:
             return None
         places: Counter[Place] = Counter()
-        for _, value in self._client.hscan_iter(link.unacked, count=PORTION) if number else ():
-            with suppress(msgspec.MsgspecError):  # whatever else somebody keeps there
-                _, exchange, routing_key = _place(value)
-                places[exchange or "", routing_key or ""] += 1
+        try:
+            for _, value in self._client.hscan_iter(link.unacked, count=PORTION) if number else ():
+                with suppress(msgspec.MsgspecError):  # whatever else somebody keeps there
+                    _, exchange, routing_key = _place(value)
+                    places[exchange or "", routing_key or ""] += 1
+        except NoPermissionError:
+            self._denied.add(_HELD)
+            return None
         return self._by_queue(link, places)
 
     def _by_queue(self, link: RedisLink, places: Mapping[Place, int]) -> Counter[str]:
         exchanges = sorted({exchange for exchange, _ in places if exchange})
-        pipeline = self._client.pipeline(transaction=False)
-        for exchange in exchanges:
-            pipeline.smembers(link.bindings_of(exchange))
-        bound = dict(zip(exchanges, pipeline.execute(raise_on_error=False), strict=True))
+        bound = self._ask([("SMEMBERS", link.bindings_of(exchange)) for exchange in exchanges])
         found: Counter[str] = Counter()
         for (exchange, routing_key), number in places.items():
-            found[_queue_of(bound.get(exchange), routing_key)] += number
+            bindings = bound.get(("SMEMBERS", link.bindings_of(exchange)))
+            found[_queue_of(bindings, routing_key)] += number
         return found
 
 
@@ -128,10 +145,16 @@ def _queue_of(bindings: Any, routing_key: str) -> str:
     return queues.pop() if len(queues) == 1 else routing_key
 
 
+def _size(answers: Mapping[Question, Any], key: str) -> Any:
+    """The bytes of a list; one that is empty is not there."""
+    question = ("MEMORY USAGE", key)
+    return 0 if question in answers and answers[question] is None else answers.get(question)
+
+
 def _sum(numbers: Sequence[Any]) -> int | None:
     """The sum; None when one of them was refused."""
-    known = [number for number in numbers if not isinstance(number, RedisError)]
-    return sum(map(int, known)) if len(known) == len(numbers) else None
+    known = [number for number in numbers if isinstance(number, int)]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 def _fact(section: Any, name: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 import amqp
 import pytest
 
-from celery_statsd.source.base import Broker
+from celery_statsd.source.base import Broker, Facts, Message
 from celery_statsd.source.frames import UNREADABLE
 from tests.servers.rabbitmq import RabbitMQ
 from tests.source.rabbit import channel
@@ -52,7 +52,7 @@ def test_unreadable_properties_cost_one_message(url: str, properties: bytes, bod
         send(url, ["after"])
         bad, good = read_until(source, lambda seen: len(seen) == 2)
         assert source.reconnects == 0
-    assert (body, UNREADABLE, "", "", "any.key") == bad
+    assert Message(body, Facts(UNREADABLE), "any.key") == bad
     assert uuids([good]) == ["after"]
 
 
@@ -64,4 +64,4 @@ def test_an_unreadable_routing_key_is_left_out(url: str) -> None:
             plain.basic_publish(amqp.Message(body, content_type="text/plain"), "celeryev", key)
         seen = read_until(source, lambda seen: len(seen) == 2)
         assert source.reconnects == 0
-    assert [(body, "text/plain", "", "", "") for body in (b"x", b"")] == seen
+    assert [Message(body, Facts("text/plain")) for body in (b"x", b"")] == seen

@@ -72,7 +72,7 @@ def statsd() -> Iterator[Receiver]:
 def agent(folder: Path, name: str, url: str, statsd: Receiver) -> Agent:
     """An agent of that name, listening."""
     (folder / name).mkdir()
-    flags = ("--host", name, "--flush-interval", "0.5")
+    flags = ("--host", name, "--flush-interval", "0.5", "--no-probes")
     return Agent(folder / name, url, [statsd.address], "faults", *flags).listen()
 
 
