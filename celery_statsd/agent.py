@@ -189,8 +189,12 @@ class Agent:
             self._log.warning("restart_needed", by=" ".join(sorted(changed - RELOADABLE)))
 
     def _look_at_queues(self, settings: Settings, log: Log) -> None:
-        """From the start of `run` on. Raises ConfigError."""
-        probe = probe_for(broker_of(settings)) if settings.probes else None
+        """From the start of `run` on. Raises ConfigError.
+
+        Not for a part of the cluster: queues are the whole's, and each part would tell them again.
+        """
+        looks = settings.probes and scope_of(settings).whole
+        probe = probe_for(broker_of(settings)) if looks else None
         if probe is not None:
             self._survey = Survey(
                 probe,

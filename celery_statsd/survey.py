@@ -5,6 +5,7 @@ as it is fresh. What is stale is left out: it would look like a queue that stand
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from celery_statsd.errors import BrokerLost
@@ -41,7 +42,7 @@ class Survey:
         self._levels = levels or {}
         self._alias = alias
         self._seen_at = 0.0
-        self._pings: list[float] = []
+        self._pings: deque[float] = deque()  # of one thread, told by another
         self._looks = self._failed = 0
         self._trouble = Trouble(log, "queues_unseen", "queues_seen")
 
@@ -64,9 +65,8 @@ class Survey:
         """Give the pipeline what is to be said in a flush at `now` (epoch seconds)."""
         pipeline.grow("broker", self._alias, "looks", self._looks)
         pipeline.grow("broker", self._alias, "looks_failed", self._failed)
-        pings, self._pings = self._pings, []
-        for ping in pings:
-            pipeline.note("broker", self._alias, "ping", ping)
+        while self._pings:
+            pipeline.note("broker", self._alias, "ping", self._pings.popleft())
         sight = self.sight
         if sight is None or self.age > FRESH * self.interval:
             return
