@@ -155,7 +155,8 @@ class Roster:
         life, told = self.life(event, now)
         if event.processed is not None:
             expected = self._expected.pop(life.hostname, None)
-            if expected and life.processed is None and expected.precedes(event):
+            is_new = life.processed is None and life.base is None  # and nobody told a base since
+            if expected and is_new and expected.precedes(event):
                 life.base = expected.starts
             lost = life.note_beat(event, now)
             if lost:

@@ -400,6 +400,16 @@ def test_a_worker_that_others_knew_is_measured_from_where_they_were() -> None:
     assert 30 - 22 - 1 == watch.roster.lost
 
 
+def test_what_others_said_since_counts_more_than_what_was_expected() -> None:
+    """The speaker's next word may come before the worker's first heartbeat."""
+    watch, worker = Watch(), Process("w1@web1", pid=7)
+    watch.roster.expect({"w1@web1": Account(7, 20, NOON - 9, 20)})
+    watch.tell(worker.started("t", NOON + 1))
+    watch.roster.rebase({"w1@web1": 28})
+    watch.tell(worker.beat(NOON + 2, 30), worker.beat(NOON + 4, 30))
+    assert 30 - 28 - 1 == watch.roster.lost
+
+
 def test_what_others_knew_of_another_process_tells_nothing() -> None:
     """Another pid, a count that began anew, a life that is known already."""
     for told in (Account(8, 20, NOON - 9, 20), Account(7, 40, NOON - 9, 40)):

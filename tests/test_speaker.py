@@ -393,6 +393,30 @@ def test_what_one_missed_and_another_heard_is_no_loss(stage: Stage) -> None:
     assert_exact(stage)
 
 
+def test_what_one_missed_is_no_loss_though_it_knows_no_heartbeat() -> None:
+    """It came back without a journal, and heard a flush said before any heartbeat. Then it has to
+    speak."""
+    with Stage([None, None]) as stage:
+        warm_up(stage)
+        first, second = stage.agents
+        stage.settle()
+        second.kill()
+        work(stage, 4)
+        second.start()
+        work(stage, 2)
+        stage.beat()
+        hear(stage)
+        deliver(stage)
+        stage.pulse()
+        hear(stage)
+        second.voice.renew()
+        first.kill()
+        second.voice.renew()
+        stage.settle()
+
+        assert_exact(stage)
+
+
 def test_what_others_went_on_with_is_dropped(stage: Stage) -> None:
     """It comes back with a flush nobody had said yet, and with half another one; both were said
     meanwhile by one who is dead now."""
