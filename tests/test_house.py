@@ -5,6 +5,7 @@ import importlib
 import inspect
 import statistics
 import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -46,7 +47,7 @@ FLOORS = (
 """From the top down: each imports from floors below its own."""
 
 DOORS = {
-    "click": ("cli", "arguments"),
+    "click": ("cli.*",),
     "yaml": ("config",),
     "statsd": ("sinks.wire",),
     "celery": ("source.*", "demo.*"),
@@ -223,6 +224,13 @@ def test_each_module_has_its_tests(module: Module) -> None:
     if parts not in (["__init__"], ["__main__"]):
         path = ROOT.joinpath("tests", *parts[:-1], f"test_{parts[-1]}.py")
         assert path.exists(), path
+
+
+def test_each_package_travels_in_the_wheel() -> None:
+    """What is not in the list of pyproject.toml is there in a checkout, and nowhere else."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert found == {name for name in listed if ".shipped." not in name}
 
 
 @each_module
