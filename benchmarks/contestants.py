@@ -271,6 +271,9 @@ CONTESTANTS = (
     ),
     ours("celery-statsd/shared", options="?share_lines=yes", loads=("mixed",)),
     ours(
+        "celery-statsd/summary", options="?timers=mean,upper,upper_95", loads=("mixed", "single"),
+    ),
+    ours(
         "celery-statsd/classic", "--event-queue-type", "classic", brokers=RABBIT, loads=("mixed",)
     ),
     Contestant("celery-exporter", exporter, exporter_verdict, "celery-exporter",

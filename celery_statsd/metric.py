@@ -60,6 +60,7 @@ class Batch:
 
     `time` is the end of the interval in epoch seconds, `interval` its length in seconds.
     Counters are sums over the interval, 0 when nothing happened; gauges are values at `time`.
+    `last`: nothing more will be said, so each gauge is 0.
     """
 
     time: float
@@ -67,6 +68,7 @@ class Batch:
     counters: tuple[tuple[Series, int], ...]
     gauges: tuple[tuple[Series, float], ...]
     timers: tuple[tuple[Series, Timing], ...]
+    last: bool = False
 
     def part(self, own: bool) -> Self:
         """Only what the agent says of itself, or only the rest."""

@@ -7,6 +7,7 @@ All times are epoch seconds.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from celery_statsd.accounts import Account, Stand
@@ -183,7 +184,7 @@ class Pipeline:
         self._note_ledger()
         if last:
             self._aggregator.silence()
-        return self._aggregator.drain(now)
+        return replace(self._aggregator.drain(now), last=last)
 
     def flush_own(self, now: float) -> Batch:
         """What the agent says of itself alone; all else goes on adding up."""

@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from math import floor, isfinite
+from math import isfinite
 from typing import NamedTuple
 
 from celery_statsd.errors import ConfigError, SinkDown
@@ -35,6 +35,13 @@ from celery_statsd.metric import Batch, Timing
 from celery_statsd.sinks import stream
 from celery_statsd.sinks.base import KEY, Address, Sink, positive_int, positive_seconds
 from celery_statsd.sinks.lines import number, sound
+from celery_statsd.sinks.measures import (
+    PERCENTILES,
+    SIMPLE,
+    measured,
+    percentiles,
+    upper_measure,
+)
 from celery_statsd.sinks.places import connected
 
 BACKLOG = 500_000
@@ -46,8 +53,6 @@ FRAME = 500
 FRAMES_AT_ONCE = 20
 """Frames written before waiting for an acknowledgement."""
 
-PERCENTILES = (("90", 90.0), ("95", 95.0), ("99", 99.0))
-
 Point = tuple[str, float]
 
 
@@ -56,31 +61,6 @@ class Frame(NamedTuple):
 
     wire: bytes
     points: int
-
-
-def percentiles(text: str) -> tuple[tuple[str, float], ...]:
-    """A kind of option: names and values of percentiles, `90,99.9`. Raises ValueError."""
-    pairs = tuple((part.strip().replace(".", "_"), float(part)) for part in text.split(","))
-    if not all(0 < value <= 100 for _, value in pairs):
-        raise ValueError(text)
-    return pairs
-
-
-def upper(values: Sequence[float], percent: float) -> float | None:
-    """The largest of the lowest `percent` of sorted `values`; None when that is none of them.
-
-    How many these are is rounded half up, as in StatsD's lib/process_metrics.js.
-    """
-    if len(values) == 1:
-        return values[0]
-    lowest = floor(percent / 100 * len(values) + 0.5)
-    return values[lowest - 1] if lowest else None
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle one of sorted `values`, or the mean of the middle two."""
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
 class GraphiteSink(Sink):
@@ -93,7 +73,8 @@ class GraphiteSink(Sink):
         address.only("prefix", "percentiles", "timeout", "backlog")
         self._host, self._port = address.endpoint(self.port)
         self._prefix = _prefix(address)
-        self._percentiles = address.option("percentiles", percentiles, PERCENTILES)
+        uppers = address.option("percentiles", percentiles, PERCENTILES)
+        self._measures = (*SIMPLE.items(), *map(upper_measure, uppers))
         self._timeout = address.option("timeout", positive_seconds, stream.TIMEOUT)
         self._room = address.option("backlog", positive_int, BACKLOG)
         self._frames: deque[Frame] = deque()
@@ -148,25 +129,19 @@ class GraphiteSink(Sink):
             yield f"{self._prefix}.gauges.{series.path}", value
         for series, timing in batch.timers:
             path = f"{self._prefix}.timers.{series.path}"
-            for name, measure in self._measures(timing, batch.interval):
-                if isfinite(measure):
-                    yield f"{path}.{name}", measure
+            for name, value in self._measured(timing, batch.interval):
+                if isfinite(value):
+                    yield f"{path}.{name}", value
                 else:
                     self.tally.dropped += 1
 
-    def _measures(self, timing: Timing, interval: float) -> Iterator[Point]:
-        values = sorted(timing.values)
+    def _measured(self, timing: Timing, interval: float) -> Iterator[Point]:
         yield "count", timing.count
         yield "count_ps", timing.count / interval
         yield "sum", timing.total
-        yield "mean", timing.total / timing.count
-        yield "lower", timing.lower
-        yield "upper", timing.upper
-        yield "median", median(values)
-        for name, percent in self._percentiles:
-            bound = upper(values, percent)
-            if bound is not None:
-                yield f"upper_{name}", bound
+        for name, value in measured(timing, self._measures):
+            if value is not None:
+                yield name, value
 
     def _deliver(self) -> None:
         """Empty the backlog as far as the timeout allows; the rest waits for the next flush.

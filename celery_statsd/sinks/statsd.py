@@ -2,8 +2,12 @@
 
 | address                          | options                                                      |
 | -------------------------------- | ------------------------------------------------------------ |
-| `statsd+tcp://host:8125`         | `timeout=3` seconds to connect and deliver in, `backlog`     |
+| `statsd+tcp://host:8125`         | `timeout=3` seconds to connect and deliver in, `backlog`,    |
+|                                  | `timers=values`                                              |
 | `statsd+unix:///run/statsd.sock` | the same                                                     |
+
+`timers=summary` sends a few gauges for each timer instead of its values, and `timers=mean,upper_95`
+these: see `summary`.
 
 The wire is the `statsd` package's (see `wire`); for datagrams see `datagram`. While a StatsD is
 away its lines are kept as sums (see `backlog`); `backlog=100000` is the most entries kept then,
@@ -23,6 +27,7 @@ from celery_statsd.sinks import stream, wire
 from celery_statsd.sinks.backlog import merged
 from celery_statsd.sinks.base import KEY, Address, Sink, positive_int, positive_seconds
 from celery_statsd.sinks.lines import lines, remainder, sound, units
+from celery_statsd.sinks.summary import Summary, values_or_measures
 
 PORT = 8125
 
@@ -43,9 +48,11 @@ class StatsdSink(Sink):
 
     def __init__(self, address: Address, *options: str) -> None:
         super().__init__(address)
-        address.only("backlog", "timeout", *options)
+        address.only("backlog", "timeout", "timers", *options)
         self._room = address.option("backlog", positive_int, BACKLOG)
         self._timeout = address.option("timeout", positive_seconds, stream.TIMEOUT)
+        measures = address.option("timers", values_or_measures, ())
+        self._summary = Summary(measures) if measures else None
         self._client: Any = None
         self._kept: Batch | None = None
 
@@ -69,7 +76,7 @@ class StatsdSink(Sink):
 
     def _with_kept(self, batch: Batch) -> Batch:
         """`batch`, and what is kept, as one."""
-        batch, unsound = sound(batch)
+        batch, unsound = sound(self._summary.of(batch) if self._summary else batch)
         self.tally.dropped += unsound
         return self._joined(self._kept, batch) if self._kept else batch
 

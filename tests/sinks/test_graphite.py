@@ -9,12 +9,10 @@ from math import inf
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from celery_statsd.errors import ConfigError, SinkDown
 from celery_statsd.sinks import sink_from, stream
-from celery_statsd.sinks.graphite import FRAME, FRAMES_AT_ONCE, median, upper
+from celery_statsd.sinks.graphite import FRAME, FRAMES_AT_ONCE
 from tests.servers.process import wait_until
 
 NOW = 1_700_000_000
@@ -106,42 +104,6 @@ def test_a_large_flush_is_several_frames(listen, port, sink_at, make):
     assert [FRAME, FRAME, 1] == [len(frame) for frame in frames]
     points = dict(point for frame in frames for point in frame)
     assert {f"stats.gauges.{path}": (NOW, n) for path, n in gauges.items()} == points
-
-
-@pytest.mark.parametrize(
-    ("count", "percent", "expected"),
-    [
-        (100, 90, 90),
-        (100, 99, 99),
-        (10, 95, 10),  # 9.5 is rounded up
-        (10, 90, 9),
-        (5, 90, 5),  # 4.5 as well: not to the even 4
-        (3, 50, 2),  # 1.5
-        (2, 90, 2),
-        (1, 10, 1),  # the only value is every percentile
-        (4, 10, None),  # 0.4 of a value is none
-        (4, 100, 4),
-    ],
-)
-def test_a_percentile_is_the_largest_of_the_lowest_part(count, percent, expected):
-    """Over 1, 2, ... `count`, worked out by hand after StatsD's rule."""
-    assert expected == upper(range(1, count + 1), percent)
-
-
-def test_the_median():
-    """The middle one, or the mean of the middle two."""
-    assert (2, 2.5, 7) == (median([1, 2, 9]), median([1, 2, 3, 9]), median([7]))
-
-
-@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.1, 100))
-def test_a_percentile_is_one_of_the_values(values, percent):
-    """And what lies at or below it is at least that part of them, but for half a value."""
-    values.sort()
-    bound = upper(values, percent)
-    if bound is not None:
-        assert bound in values
-        at_or_below = sum(value <= bound for value in values)
-        assert at_or_below >= percent / 100 * len(values) - 0.5 - 1e-9
 
 
 def test_a_sample_tells_percentiles_and_the_rest_is_exact(listen, port, sink_at, make):
