@@ -15,7 +15,7 @@ import random
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from celery_statsd.metric import Batch, Kind, Series, Timing
+from celery_statsd.metric import Batch, Kind, Rows, Series, Timing
 from celery_statsd.names import Names
 
 OTHER = "other"
@@ -118,9 +118,10 @@ class Reservoir:
 
 class Entity:
     """The numbers of one entity since the last drain, and the series they go to; those of the
-    counters, which are all told each time, also in the counters' order (`counted`)."""
+    counters, which are all told each time, also in the counters' order (`counted`). `silent` has
+    each gauge that was ever sent, at 0."""
 
-    __slots__ = ("closing", "counted", "counters", "gauges", "series", "timers")
+    __slots__ = ("closing", "counted", "counters", "gauges", "series", "silent", "timers")
 
     def __init__(self, counters: Sequence[str]) -> None:
         self.counters: dict[str, int] = dict.fromkeys(counters, 0)
@@ -128,21 +129,18 @@ class Entity:
         self.timers: dict[str, Reservoir] = {}
         self.series: dict[str, Series] = {}
         self.counted: tuple[Series, ...] = ()
+        self.silent: dict[str, float] = {}
         self.closing = False
 
-    def known(self, kind: Kind) -> list[str]:
-        """The metrics of a kind that were ever sent."""
-        return [series.metric for series in self.series.values() if series.kind is kind]
-
     def silence(self) -> None:
-        """Set each gauge that was ever sent to 0."""
-        self.gauges = dict.fromkeys([*self.known(Kind.GAUGE), *self.gauges], 0.0)
+        """Set each gauge that was ever sent, or is to be, to 0."""
+        self.gauges = self.silent | dict.fromkeys(self.gauges, 0.0)
 
     def dump(self) -> list[Any]:
         """Itself as plain values."""
         timers = {metric: reservoir.dump() for metric, reservoir in self.timers.items()}
-        sent = [self.known(Kind.GAUGE), self.known(Kind.TIMER)]
-        return [self.counters, timers, self.gauges, *sent]
+        timed = [series.metric for series in self.series.values() if series.kind is Kind.TIMER]
+        return [self.counters, timers, self.gauges, list(self.silent), timed]
 
 
 class Aggregator:
@@ -210,6 +208,14 @@ class Aggregator:
         if amount > 1 and entity not in self._families[family]:
             self.folded += amount - 1  # one was counted as it was looked up
 
+    def count_all(self, family: str, entity: str, amounts: Sequence[tuple[str, int]]) -> None:
+        """Add to many counters of an entity."""
+        counters = self._entity(family, entity).counters
+        for metric, amount in amounts:
+            counters[metric] += amount
+        if entity not in self._families[family]:
+            self.folded += sum(amount for _, amount in amounts) - 1  # see `count`
+
     def time(self, family: str, entity: str, metric: str, value: float) -> None:
         """Take one value of a timer, in ms."""
         timers = self._entity(family, entity).timers
@@ -237,6 +243,11 @@ class Aggregator:
             self.folded += value != 0.0
         elif entity != OTHER:
             self._entity(family, entity).gauges[metric] = value
+
+    def gauge_all(self, family: str, values: Mapping[str, float], metric: str) -> None:
+        """Set a gauge of many entities, by their names."""
+        for entity, value in values.items():
+            self.gauge(family, entity, metric, value)
 
     def close(self, family: str, entity: str) -> None:
         """End an entity's series: its gauges are 0 in the coming flush, then all is forgotten."""
@@ -266,13 +277,15 @@ class Aggregator:
         interval = now - self._drained_at.get(chosen[0], now)
         self._drained_at.update(dict.fromkeys(chosen, now))
         self._kept = 0 if families is None else self._kept
-        counters: list[tuple[Series, int]] = []
+        counted: list[Series] = []
+        numbers: list[int] = []
         gauges: list[tuple[Series, float]] = []
         timers: list[tuple[Series, Timing]] = []
         for family in chosen:
             entities = self._families[family]
             for name, entity in entities.items():
-                counters.extend(zip(entity.counted, entity.counters.values(), strict=True))
+                counted += entity.counted
+                numbers += entity.counters.values()
                 for metric, value in entity.gauges.items():
                     series = entity.series.get(metric)
                     if series is None:
@@ -282,17 +295,19 @@ class Aggregator:
                     series = self._series(family, name, metric, Kind.TIMER)
                     timers.append((series, reservoir.timing()))
             self._families[family] = self._begin_anew(family, entities)
-        return Batch(now, interval, tuple(counters), tuple(gauges), tuple(timers))
+        return Batch(now, interval, Rows(counted, numbers), tuple(gauges), tuple(timers))
 
     def _begin_anew(self, family: str, entities: dict[str, Entity]) -> dict[str, Entity]:
         for name in [name for name, entity in entities.items() if entity.closing]:
             gone = entities.pop(name)
             self.series -= len(gone.series)
             self._names.release(family, name)
-        for entity in entities.values():
-            entity.counters = dict.fromkeys(entity.counters, 0)
+        for entity in entities.values():  # most have no news, where there are very many
+            if any(entity.counters.values()):
+                entity.counters = dict.fromkeys(entity.counters, 0)
             entity.gauges = {}
-            entity.timers = {}
+            if entity.timers:
+                entity.timers = {}
         return entities
 
     def _entity(self, family: str, name: str) -> Entity:
@@ -326,5 +341,7 @@ class Aggregator:
 
     def _make(self, entity: Entity, family: str, name: str, metric: str, kind: Kind) -> Series:
         series = entity.series[metric] = self._names.series(family, name, metric, kind)
+        if kind is Kind.GAUGE:
+            entity.silent[metric] = 0.0
         self.series += 1
         return series

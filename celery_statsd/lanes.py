@@ -10,7 +10,7 @@ runs in it is what came in less what went out.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import add, attrgetter, sub
 from typing import Any
 
@@ -62,24 +62,21 @@ _SPEAKING = {
 }
 
 METRICS = {
-    family: {
-        moment: [
-            rule.metric
-            for rule in CATALOGUE
-            if rule.kind is Kind.COUNTER and rule.needs == (moment,) and family in rule.families
-        ]
-        for moment in MOMENTS
-    }
+    family: [
+        (MOMENTS.index(rule.needs[0]), rule.metric)
+        for rule in CATALOGUE
+        if rule.kind is Kind.COUNTER and len(rule.needs) == 1 and rule.needs[0] in MOMENTS
+        if family in rule.families
+    ]
     for family in ("cluster", "task", "worker", "queue")
 }
-"""The counters that a moment feeds in each family."""
+"""The counters of each family, each with the place of the moment that feeds it."""
 
 Whose = tuple[str, str]
 Series = tuple[str, str, str]
 
 _ALL: Whose = ("cluster", "all")
-_BY_WORKER = MOMENTS[1:]
-_counts = attrgetter(*(moment.word for moment in _BY_WORKER))
+_counts = attrgetter(*(moment.word for moment in MOMENTS[1:]))
 
 
 class Lane:
@@ -252,6 +249,7 @@ class Lanes:
     def fold(self, aggregator: Aggregator) -> None:
         """Give the aggregator what came since the last time, and forget who has no news."""
         times = defaultdict[Series, list[float]](list)
+        sums: dict[Whose, list[int]] = {}
         for key, lane in list(self._lanes.items()):
             lane.gather()
             counts = lane.counts
@@ -260,13 +258,16 @@ class Lanes:
                 lane.folded = counts
                 self._totals = list(map(add, self._totals, news))
                 for whose in lane.whose:
-                    _count(aggregator, whose, MOMENTS, news)
+                    known = sums.get(whose)
+                    sums[whose] = news if known is None else list(map(add, known, news))
                 self._take_times(lane, times)
             elif not (lane.waiting or lane.reserved or lane.running):
                 self._forget(aggregator, key)
             for error, number in lane.errors.items():
                 aggregator.count("exception", error, "failed", number)
             lane.errors.clear()
+        for whose, news in sums.items():
+            _count(aggregator, whose, news)
         for series, values in times.items():
             aggregator.time_all(*series, values)
         self._fold_lives(aggregator)
@@ -277,7 +278,7 @@ class Lanes:
             if counts != life.folded:
                 news = list(map(sub, counts, life.folded))
                 life.folded = counts
-                _count(aggregator, ("worker", life.hostname), _BY_WORKER, news)
+                _count(aggregator, ("worker", life.hostname), [0, *news])  # none of them sends
             elif not (life.usual_reserved or life.usual_running):
                 del self._lives[life]
                 life.enrolled = False
@@ -312,13 +313,11 @@ class Lanes:
         return [value * 1000.0 for value in seconds]
 
 
-def _count(
-    aggregator: Aggregator, whose: Whose, moments: Iterable[Moment], news: Iterable[int]
-) -> None:
-    """Let the aggregator have the counters of an entity."""
-    for moment, number in zip(moments, news, strict=True):
-        for metric in METRICS[whose[0]].get(moment, ()) if number else ():
-            aggregator.count(*whose, metric, number)
+def _count(aggregator: Aggregator, whose: Whose, news: Sequence[int]) -> None:
+    """Let the aggregator have the counters of an entity: so many of each of MOMENTS came."""
+    amounts = [(metric, news[place]) for place, metric in METRICS[whose[0]] if news[place]]
+    if amounts:
+        aggregator.count_all(*whose, amounts)
 
 
 def _entities(name: str, queue: str | None) -> Iterator[Whose]:

@@ -1,8 +1,9 @@
 """What leaves the river: series, the kinds they are of, and the batch of one flush."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar, overload
 
 Value = TypeVar("Value")
 
@@ -50,6 +51,39 @@ class Timing:
         return len(self.values) / self.count
 
 
+class Rows(Sequence[tuple[Series, Value]], Generic[Value]):
+    """Series and their values, each pair made when it is asked for: there may be a hundred thousand
+    of them, and who makes a batch has no time."""
+
+    __slots__ = ("_series", "_values")
+
+    def __init__(self, series: Sequence[Series], values: Sequence[Value]) -> None:
+        self._series, self._values = series, values
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __iter__(self) -> Iterator[tuple[Series, Value]]:
+        return zip(self._series, self._values, strict=True)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Series, Value]: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Rows[Value]": ...
+    def __getitem__(self, place: int | slice) -> "tuple[Series, Value] | Rows[Value]":
+        if isinstance(place, slice):
+            return Rows(self._series[place], self._values[place])
+        return self._series[place], self._values[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Rows({list(self)})"
+
+
 OWN = ("agent", "broker")
 """The families in which each agent speaks of itself, whoever speaks of the cluster."""
 
@@ -65,7 +99,7 @@ class Batch:
 
     time: float
     interval: float
-    counters: tuple[tuple[Series, int], ...]
+    counters: Sequence[tuple[Series, int]]
     gauges: tuple[tuple[Series, float], ...]
     timers: tuple[tuple[Series, Timing], ...]
     last: bool = False
@@ -80,8 +114,7 @@ class Batch:
         )
 
 
-Rows = tuple[tuple[Series, Value], ...]
-
-
-def _part(rows: Rows[Value], own: bool) -> Rows[Value]:
+def _part(
+    rows: Sequence[tuple[Series, Value]], own: bool
+) -> tuple[tuple[Series, Value], ...]:
     return tuple(row for row in rows if (row[0].family in OWN) is own)

@@ -370,8 +370,8 @@ def aside(batch: Batch, reporter: str) -> Batch:
     told = batch.part(own=False)
     return replace(
         own,
-        counters=own.counters + tuple(_under(reporter, row) for row in told.counters if row[1]),
-        timers=own.timers + tuple(_under(reporter, row) for row in told.timers),
+        counters=(*own.counters, *(_under(reporter, row) for row in told.counters if row[1])),
+        timers=(*own.timers, *(_under(reporter, row) for row in told.timers)),
     )
 
 

@@ -1,6 +1,5 @@
 """How things stand at a flush: what waits and runs, and which workers are there."""
 
-from collections import Counter
 from collections.abc import Iterable
 
 from celery_statsd.aggregator import Aggregator
@@ -21,18 +20,17 @@ def note_in_flight(
 ) -> None:
     """Gauge how much is in each stage, by task and in all. A part of the cluster (not `whole`) does
     not know what waits."""
-    known = (stage for stage in Stage if whole or stage is not Stage.QUEUED)
-    totals = dict.fromkeys(known, 0)
     aggregator.silence("task")
-    by_name: Counter[tuple[str, Stage]] = Counter()
+    by_stage: dict[Stage, dict[str, int]] = {
+        stage: {} for stage in Stage if whole or stage is not Stage.QUEUED
+    }
     for stage, name, number in in_flight:
-        if stage in totals:
-            totals[stage] += number
-            by_name[name, stage] += number
-    for (name, stage), number in by_name.items():
-        aggregator.gauge("task", name, stage.value, number)
-    for stage, number in totals.items():
-        aggregator.gauge("cluster", "all", stage.value, number)
+        if stage in by_stage:
+            by_name = by_stage[stage]
+            by_name[name] = by_name.get(name, 0) + number
+    for stage, by_name in by_stage.items():
+        aggregator.gauge("cluster", "all", stage.value, sum(by_name.values()))
+        aggregator.gauge_all("task", by_name, stage.value)
 
 
 def note_workers(aggregator: Aggregator, roster: Roster, now: float) -> None:

@@ -4,7 +4,7 @@ The laws stand at the head of `tracker`; here are the first three of them, as co
 """
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Self
 
 from celery_statsd import choice
@@ -64,8 +64,9 @@ _ATTEMPT = (
 # What is plain of a sending and of an attempt: the fields that are written to a snapshot.
 
 
-class Stage(Enum):
-    """Where work waits or runs: the in-flight gauges."""
+class Stage(StrEnum):
+    """Where work waits or runs: the in-flight gauges. Texts, since they are looked up by the
+    ten thousand."""
 
     QUEUED = "queued"
     RESERVED = "reserved"

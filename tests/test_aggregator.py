@@ -118,6 +118,25 @@ def test_the_farewell_leaves_no_gauge_standing():
 
 
 @patiently
+@given(st.lists(st.tuples(st.integers(0, 9).map(str), st.lists(ADDS, min_size=1))))
+def test_many_at_once_are_the_same_as_one_by_one(deeds):
+    """Counters and gauges, and what is folded past the ceiling."""
+    one, many = aggregator(12), aggregator(12)
+    for entity, adds in deeds:
+        amounts = [(metric, amount) for _, metric, amount in adds if amount]
+        for metric, amount in amounts:
+            one.count("task", entity, metric, amount)
+        if amounts:
+            many.count_all("task", entity, amounts)
+        values = {name: float(amount) for name, _, amount in adds}
+        many.gauge_all("task", values, "queued")
+        for name, value in values.items():
+            one.gauge("task", name, "queued", value)
+    assert one.drain(NOON) == many.drain(NOON)
+    assert one.folded == many.folded
+
+
+@patiently
 @given(st.lists(st.tuples(st.integers(0, 30).map(str), st.integers(1, 5))), st.integers(0, 20))
 def test_the_ceiling_folds_and_counts(adds, ceiling):
     """Past the ceiling values go to `other`: nothing is lost from the sum, what was folded is

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from celery_statsd.metric import Batch, Kind, Series, Timing
+from celery_statsd.metric import Batch, Kind, Rows, Series, Timing
 
 SERIES = Series("task", "shop.pay", "wait", Kind.TIMER, "celery.default.task.shop-pay.wait.all")
 
@@ -37,3 +37,22 @@ def test_equal_series_are_one_key():
     again = Series("task", "shop.pay", "wait", Kind.TIMER, SERIES.path)
     assert {SERIES: 1} == {again: 1}
     assert {"counter", "gauge", "timer"} == {kind.value for kind in Kind}
+
+
+def test_rows_are_the_sequence_of_their_pairs():
+    """Whatever is asked of them: sinks count, cut and compare."""
+    series = [Series("task", name, "sent", Kind.COUNTER, name) for name in "abc"]
+    rows, pairs = Rows(series, [1, 2, 3]), list(zip(series, (1, 2, 3), strict=True))
+
+    assert pairs == list(rows) == list(rows)
+    assert (3, pairs[1], pairs[-1]) == (len(rows), rows[1], rows[-1])
+    assert pairs[1:] == list(rows[1:])
+    assert rows == tuple(pairs)
+    assert rows != pairs[:2]
+    assert pairs[0] in rows
+
+
+def test_rows_that_do_not_fit_are_a_fault():
+    """A value without a series would be lost in silence."""
+    with pytest.raises(ValueError, match="zip"):
+        list(Rows([SERIES], [1, 2]))
