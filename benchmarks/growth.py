@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -44,10 +44,14 @@ SERIES_OF_A_NAME = 22
 
 CURVES: Mapping[str, Sequence[int]] = {
     "attempts": (10_000, 100_000, 1_000_000),
+    "waiting": (10_000, 100_000, 1_000_000),
     "series": (10, 1000, 100_000),
     "workers": (1, 50, 500),
 }
-"""What grows, and how far. Series grow by task names; some hundred stand beside them."""
+"""What grows, and how far: attempts that run, or that wait in their queues. Series grow by task
+names; some hundred stand beside them."""
+
+_IN_FLIGHT = ("attempts", "waiting")
 
 _CHUNK = 500  # messages that are handed over at once
 
@@ -73,13 +77,14 @@ def plan_of(curve: str, size: int, events: int) -> Plan:
     workers = size if curve == "workers" else 20
     names = max(1, size // SERIES_OF_A_NAME) if curve == "series" else 50
     rate = RATE_OF_A_WORKER * workers
-    most = _filling(running, names, workers) + 2 * events + 10 * _CHUNK
-    return Plan("mixed", most, names, workers, 8, running, rate, settle=False)
+    plan = Plan("mixed", 0, names, workers, 8, running, rate=rate, settle=False)
+    plan = replace(plan, waiting=size if curve == "waiting" else 0)
+    return replace(plan, events=_filling(plan) + 2 * events + 10 * _CHUNK)
 
 
-def _filling(running: int, names: int, workers: int) -> int:
+def _filling(plan: Plan) -> int:
     """Events until all tables are as full as they will be."""
-    return 4 * running + 40 * names + 60 * workers
+    return 4 * plan.running + plan.waiting + 40 * plan.tasks + 60 * plan.workers
 
 
 def measure(curve: str, size: int, events: int) -> Point:
@@ -90,13 +95,14 @@ def measure(curve: str, size: int, events: int) -> Point:
 
 
 def _measured(curve: str, size: int, plan: Plan, mouth: "_Mouth", events: int) -> Point:
-    pipeline = Pipeline(max_attempts=2 * plan.running + 10_000, max_series=10**6)
+    most = 2 * (plan.running + plan.waiting) + 10_000
+    pipeline = Pipeline(max_attempts=most, max_series=10**6)
     gc.collect()
     before = resident_bytes()
-    now = _fill(pipeline, mouth, _filling(plan.running, plan.tasks, plan.workers))
+    now = _fill(pipeline, mouth, _filling(plan))
     grown = resident_bytes() - before
-    balance = pipeline.balance
-    attempts = balance["reserved"] + balance["running"]
+    gauges = {(row.family, row.metric): value for row, value in pipeline.flush(now).gauges}
+    attempts = int(gauges["agent", "attempts"])
     flushes = [_cpu_ms(partial(pipeline.flush, now)) for _ in range(3)]
     parts, ticks = _go_on(pipeline, mouth, events)
     batch = pipeline.flush(now)
@@ -221,13 +227,13 @@ def main() -> None:
 
 def _bytes(found: Point) -> str:
     """Only where attempts grow are they what the memory is used for."""
-    return f"{found.bytes_of_attempt:.0f}" if found.curve == "attempts" else "-"
+    return f"{found.bytes_of_attempt:.0f}" if found.curve in _IN_FLIGHT else "-"
 
 
 def points(most: int) -> Iterator[tuple[str, int]]:
     """Each curve and size, up to `most` attempts."""
     for curve, sizes in CURVES.items():
-        yield from ((curve, size) for size in sizes if curve != "attempts" or size <= most)
+        yield from ((curve, size) for size in sizes if curve not in _IN_FLIGHT or size <= most)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ Every task ends before the stream does (unless `settle` is off), every start is 
 import json
 import random
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -111,7 +111,8 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a stream is made of. `events` is about how many (heartbeats and what it takes to end
-    all tasks come on top); `running` is how many tasks run at any time."""
+    all tasks come on top); `running` is how many tasks run at any time, `waiting` how many wait in
+    their queues beside those that are just on their way."""
 
     shape: str = "mixed"
     events: int = 100_000
@@ -119,6 +120,7 @@ class Plan:
     workers: int = 20
     clients: int = 8
     running: int = 125
+    waiting: int = 0
     rate: float = 2000.0
     begin: float = BEGIN
     seed: int = 20
@@ -193,6 +195,7 @@ class Stream:
         self._lengths = list(self._shape.lengths)
         self._length_weights = list(accumulate(self._shape.lengths.values()))
         self._young: list[_Task] = []
+        self._waiting: deque[_Task] = deque()
         self._running: list[_Task] = []
         self._number = 0
         self._now = plan.begin
@@ -204,8 +207,8 @@ class Stream:
             yield self._beaten(worker, "worker-online")
         while self.manifest.events < self._plan.events:
             yield from self._turn()
-        while self._plan.settle and (self._young or self._running):
-            yield from self._advance(self._young or self._running)
+        while self._plan.settle and (self._young or self._waiting or self._running):
+            yield from self._advance(self._young or self._let_in() or self._running)
         for worker in self._workers:
             yield from self._let_go(worker)
             yield self._beaten(worker, "worker-heartbeat")
@@ -225,6 +228,12 @@ class Stream:
             self._young.append(self._publish())
         full = len(self._running) > self._plan.running
         yield from self._advance(self._running if full else self._young)
+
+    def _let_in(self) -> list[_Task]:
+        """All that wait are on their way."""
+        self._young += self._waiting
+        self._waiting.clear()
+        return self._young
 
     def _advance(self, tasks: list[_Task]) -> Iterator[Message]:
         """The next event of any one of `tasks`."""
@@ -246,7 +255,9 @@ class Stream:
         fields = {**_content(task), "queue": queue, "exchange": "", "routing_key": queue}
         self._note("sent", task)
         task.step = "received"
-        self._young.append(task)
+        self._waiting.append(task)
+        if len(self._waiting) > self._plan.waiting:  # the first that came is the first to go
+            self._young.append(self._waiting.popleft())
         event = task.by.says("task-sent", self._now, fields)
         yield self._message(event, "task.sent", task.by.hostname, 1)
 

@@ -5,7 +5,7 @@ tasks wait and run. So it has no sets of moments, and what was told and is asked
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, cast
 
 import msgspec
 
@@ -14,33 +14,26 @@ from celery_statsd.lanes import Lane, Lanes
 from celery_statsd.life import Index, Life
 from celery_statsd.task import Attempt, Sending, Task
 
+_UNKNOWN = cast("float | None", None)
+_NOBODY = cast("Life | None", None)
+_NONE = cast("Moment | None", None)
 
-class Passage(msgspec.Struct, gc=False):
-    """One attempt of a usual task.
 
-    `life` is the worker that has received it, None while it waits; `lane` is where it is counted.
-    `sender` is the host it was sent from, `sent` the sender's time, None while that is unknown;
-    `planned` and `eta` are the ETAs that the sending and the receipt tell. All times but `sent` are
-    the worker's clock, but `arrived`, when we heard of its receipt; `apart` is in seconds: what
-    the worker's clock stands off the sender's. `outcome` is None while it goes on. `earlier` is
-    the attempt that asked for this one; it runs on, as a rule, until this one is received.
+class Waiting(msgspec.Struct, gc=False):
+    """The first attempt of a usual task while it waits: of these there may be a million.
+
+    `lane` is where it is counted, `sender` the host it was sent from, `sent` the sender's time.
+    All else is as in a `Passage`.
     """
 
     lane: Lane
     sender: str = ""
     sent: float | None = None
-    planned: float | None = None
-    retries: int = 0
-    earlier: Optional["Passage"] = None
-    life: Life | None = None
-    eta: float | None = None
-    received: float | None = None
-    started: float | None = None
-    ended: float | None = None
-    runtime: float | None = None
-    arrived: float = 0.0
-    apart: float = 0.0
-    outcome: Moment | None = None
+
+    planned = eta = received = started = ended = runtime = _UNKNOWN
+    life, outcome = _NOBODY, _NONE
+    earlier = cast("Waiting | None", None)
+    retries, arrived, apart = 0, 0.0, 0.0
 
     @property
     def name(self) -> str:
@@ -69,15 +62,47 @@ class Passage(msgspec.Struct, gc=False):
         sent = [passage.sent for passage in attempts if passage.sent is not None]
         return min(sent, default=first.arrived)
 
-    def attempts(self) -> Iterator["Passage"]:
+    def attempts(self) -> Iterator["Waiting"]:
         """This attempt and those before it, the newest first."""
-        passage: Passage | None = self
+        passage: Waiting | None = self
         while passage is not None:
             yield passage
             passage = passage.earlier
 
 
-def retold(uuid: str, newest: Passage, whole: bool) -> Task:
+class Passage(Waiting, gc=False):
+    """Any attempt of a usual task.
+
+    `life` is the worker that has received it, None while it waits; `sent` is None while that is
+    unknown; `planned` and `eta` are the ETAs that the sending and the receipt tell. All times but
+    `sent` are the worker's clock, but `arrived`, when we heard of its receipt; `apart` is in
+    seconds: what the worker's clock stands off the sender's. `outcome` is None while it goes on.
+    `earlier` is the attempt that asked for this one; it runs on, as a rule, until this one is
+    received.
+    """
+
+    planned: float | None = None
+    retries: int = 0
+    earlier: Waiting | None = None
+    life: Life | None = None
+    eta: float | None = None
+    received: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    runtime: float | None = None
+    arrived: float = 0.0
+    apart: float = 0.0
+    outcome: Moment | None = None
+
+
+def begun(waiting: Waiting) -> Passage:
+    """The same attempt, with room for all that may still become known of it."""
+    if isinstance(waiting, Passage):
+        return waiting
+    return Passage(waiting.lane, waiting.sender, waiting.sent)
+
+
+def retold(uuid: str, newest: Waiting, whole: bool) -> Task:
     """A task as the tracker would have it, by its newest attempt. `whole`: what is sent waits
     until it is received."""
     task = Task(uuid)
@@ -92,7 +117,7 @@ def retold(uuid: str, newest: Passage, whole: bool) -> Task:
     return task
 
 
-def _sending(task: Task, passage: Passage) -> Sending:
+def _sending(task: Task, passage: Waiting) -> Sending:
     sending = Sending.__new__(Sending)
     sending.task, sending.queue = task, passage.lane.queue or "unknown"
     sending.name, sending.retries = passage.name, passage.retries
@@ -101,7 +126,7 @@ def _sending(task: Task, passage: Passage) -> Sending:
     return sending
 
 
-def _attempt(task: Task, life: Life, passage: Passage, sending: Sending | None) -> Attempt:
+def _attempt(task: Task, life: Life, passage: Waiting, sending: Sending | None) -> Attempt:
     attempt = Attempt(task, life, passage.arrived)
     attempt.name, attempt.retries, attempt.sending = passage.name, passage.retries, sending
     attempt.known = attempt.told = passage.known
@@ -116,7 +141,7 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def dump(passage: Passage, index: Index) -> list[Any]:
+def dump(passage: Waiting, index: Index) -> list[Any]:
     """Itself as plain values; lives by their number."""
     lane, life, outcome, earlier = passage.lane, passage.life, passage.outcome, passage.earlier
     return [
@@ -127,7 +152,7 @@ def dump(passage: Passage, index: Index) -> list[Any]:
     ]
 
 
-def load(state: Sequence[Any], lanes: Lanes, lives: Mapping[int, Life] | Sequence[Life]) -> Passage:
+def load(state: Sequence[Any], lanes: Lanes, lives: Mapping[int, Life] | Sequence[Life]) -> Waiting:
     """What `dump` gave, as a passage in one of `lanes` again."""
     name, queue, life, outcome, earlier, *plain = state
     passage = Passage(lanes.remembered(name, queue))
@@ -136,4 +161,5 @@ def load(state: Sequence[Any], lanes: Lanes, lives: Mapping[int, Life] | Sequenc
     passage.earlier = earlier and load(earlier, lanes, lives)
     for field, value in zip(_PLAIN, plain, strict=True):
         setattr(passage, field, value)
-    return passage
+    waits = life is None and outcome is None and earlier is None and not any(plain[2:])
+    return Waiting(passage.lane, passage.sender, passage.sent) if waits else passage

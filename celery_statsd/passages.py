@@ -36,7 +36,7 @@ from celery_statsd.events import (
 )
 from celery_statsd.lanes import Lane, Lanes
 from celery_statsd.life import Index, Life
-from celery_statsd.passage import Passage, retold
+from celery_statsd.passage import Passage, Waiting, begun, retold
 from celery_statsd.scope import Scope
 from celery_statsd.task import label
 from celery_statsd.tracker import LONGEST_MEMORY, Tracker
@@ -67,10 +67,10 @@ class Passages:
         self._lanes = lanes
         self._clocks = clocks
         self._whole = scope.whole
-        self._open: dict[str, Passage] = {}
+        self._open: dict[str, Waiting] = {}
         self._retries = 0  # of the newest attempts of the open ones
-        self._past: dict[str, Passage] = {}
-        self._long_past: dict[str, Passage] = {}
+        self._past: dict[str, Waiting] = {}
+        self._long_past: dict[str, Waiting] = {}
         self._past_size = 0
 
     def __len__(self) -> int:
@@ -100,6 +100,8 @@ class Passages:
         planned = epoch(event.eta) if event.eta else None
         if late is not None:
             self._trace(late, lane, host, event.timestamp, planned)
+        elif newest is None and planned is None and self._whole:
+            self._wait(uuid, Waiting(lane, host, event.timestamp))
         else:
             self._wait(uuid, Passage(lane, host, event.timestamp, planned, retries, newest))
         return True
@@ -118,6 +120,8 @@ class Passages:
             lane.line.usual -= 1
         else:  # where nothing waits its lane may have been forgotten
             passage.lane = self._lanes.of(lane.name, lane.queue)
+        if type(passage) is Waiting:
+            passage = self._open[uuid] = begun(passage)
         self._take(passage, event, life, now)
         return True
 
@@ -240,7 +244,7 @@ class Passages:
         self._retries = sum(passage.retries for passage in self._open.values())
 
     @property
-    def _shelves(self) -> dict[str, dict[str, Passage]]:
+    def _shelves(self) -> dict[str, dict[str, Waiting]]:
         return {"open": self._open, "past": self._past, "long_past": self._long_past}
 
     def _received_first(self, event: Received, life: Life, now: float) -> bool:
@@ -259,12 +263,13 @@ class Passages:
             lane = self._lanes.of(name, None)
             newest = Passage(lane, retries=retries, earlier=newest)
         else:
+            newest = begun(newest)
             newest.lane = self._lanes.of(name, newest.lane.queue)
         self._take(newest, event, life, now)
         self._put(uuid, newest)
         return True
 
-    def _wait(self, uuid: str, passage: Passage) -> None:
+    def _wait(self, uuid: str, passage: Waiting) -> None:
         """It was sent, and waits in its queue as far as anybody here can know that."""
         lane, sent, earlier = passage.lane, passage.sent or 0.0, passage.earlier
         if self._whole:
@@ -279,7 +284,7 @@ class Passages:
             self._take_out(uuid)
             self._shelve(uuid, passage)
 
-    def _take(self, passage: Passage, event: Received, life: Life, now: float) -> None:
+    def _take(self, passage: Waiting, event: Received, life: Life, now: float) -> None:
         """`life` has received it."""
         lane, sent = passage.lane, passage.sent
         if sent is not None:
@@ -296,7 +301,7 @@ class Passages:
             passage.eta = epoch(event.eta)
 
     def _trace(
-        self, passage: Passage, lane: Lane, host: str, sent: float, planned: float | None
+        self, passage: Waiting, lane: Lane, host: str, sent: float, planned: float | None
     ) -> None:
         """Its sending, in `lane`, is heard of after its receipt."""
         old, life = passage.lane, passage.life
@@ -311,7 +316,7 @@ class Passages:
         if passage.started is not None:
             lane.traced.append(passage)
 
-    def _put(self, uuid: str, passage: Passage) -> None:
+    def _put(self, uuid: str, passage: Waiting) -> None:
         """It is open, whatever was known of its task before."""
         known = self._open.get(uuid)
         if known is not None:
@@ -321,7 +326,7 @@ class Passages:
         self._open[uuid] = passage
         self._retries += passage.retries
 
-    def _take_out(self, uuid: str) -> Passage | None:
+    def _take_out(self, uuid: str) -> Waiting | None:
         """What is known of a task; from now on it is not."""
         newest = self._open.pop(uuid, None)
         if newest is None:
@@ -329,20 +334,20 @@ class Passages:
         self._retries -= newest.retries
         return newest
 
-    def _close(self, uuid: str, newest: Passage) -> None:
+    def _close(self, uuid: str, newest: Waiting) -> None:
         """Nothing of it waits or runs any more."""
         del self._open[uuid]
         self._retries -= newest.retries
         self._shelve(uuid, newest)
 
-    def _shelve(self, uuid: str, newest: Passage) -> None:
+    def _shelve(self, uuid: str, newest: Waiting) -> None:
         """Remember it for a while: a sending, or a second end, may still come."""
         self._past[uuid] = newest
         self._past_size += 1 + newest.retries
         if self._past_size > LONGEST_MEMORY // 2:
             self._past, self._long_past, self._past_size = {}, self._past, 0
 
-    def _leave(self, passage: Passage) -> None:
+    def _leave(self, passage: Waiting) -> None:
         """It is counted here no more where it waits or runs."""
         lane, life = passage.lane, passage.life
         if passage.outcome is not None or (life is None and not self._whole):
@@ -358,14 +363,14 @@ class Passages:
             life.handed_running += 1
 
 
-def _may_follow(newest: Passage, retries: int) -> bool:
+def _may_follow(newest: Waiting, retries: int) -> bool:
     """Whether an attempt of so many `retries` may be the next one."""
     if newest.retries != retries - 1 or retries > MOST_RETRIES:
         return False
     return newest.runs or newest.outcome is _RETRIED
 
 
-def _move(passage: Passage, old: Lane, new: Lane) -> None:
+def _move(passage: Waiting, old: Lane, new: Lane) -> None:
     """What goes on in one lane goes on in another."""
     if passage.started is None:
         old.handed_reserved += 1

@@ -11,9 +11,9 @@ from math import inf
 from celery_statsd.endings import denied
 from celery_statsd.lanes import Lane
 from celery_statsd.life import Life
-from celery_statsd.passage import Passage
+from celery_statsd.passage import Waiting
 
-Open = Mapping[str, Passage]
+Open = Mapping[str, Waiting]
 """The newest attempt of each usual task that waits or runs, the oldest task first."""
 
 Starts = Callable[[Life], list[float]]
@@ -83,9 +83,9 @@ def _still_crowded(tasks: Open, crowded: dict[Life, int]) -> set[Life]:
     return set(crowded)
 
 
-def _held(tasks: Open, suspects: set[Life]) -> dict[Life, list[tuple[str, Passage]]]:
+def _held(tasks: Open, suspects: set[Life]) -> dict[Life, list[tuple[str, Waiting]]]:
     """What each of `suspects` has received and not ended."""
-    held: dict[Life | None, list[tuple[str, Passage]]] = {life: [] for life in suspects}
+    held: dict[Life | None, list[tuple[str, Waiting]]] = {life: [] for life in suspects}
     for uuid, newest in tasks.items():
         earlier = newest.earlier
         if newest.life in held:
@@ -96,7 +96,7 @@ def _held(tasks: Open, suspects: set[Life]) -> dict[Life, list[tuple[str, Passag
 
 
 def _judged(
-    life: Life, held: list[tuple[str, Passage]], starts: Starts, patience: float
+    life: Life, held: list[tuple[str, Waiting]], starts: Starts, patience: float
 ) -> Iterator[str]:
     """Those of `held` of which `endings` might have something to say."""
     if life.gone_at is not None:

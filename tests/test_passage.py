@@ -1,5 +1,6 @@
 """One attempt of a usual task, retold as the tracker would have it."""
 
+import sys
 from typing import Any
 
 import msgspec
@@ -80,3 +81,22 @@ def test_a_passage_is_written_with_those_before_it() -> None:
     assert newest == passage.load(plain, lanes, [life])
     assert [newest, first] == list(newest.attempts())
     assert NOON == newest.age
+
+
+def test_what_waits_is_small_and_stays_so() -> None:
+    """A backlog may be of a million; less than a third, also once it was written and read."""
+    lanes = Lanes(Queues())
+    one = passage.Waiting(lanes.of("shop.pay", "q"), "app1", NOON)
+    again = passage.load(passage.dump(one, Index()), lanes, [])
+
+    assert (one, passage.Waiting) == (again, type(again))
+    assert sys.getsizeof(one) * 3 < sys.getsizeof(passage.begun(one))
+    assert (None, None, 0, NOON, False) == (one.life, one.started, one.retries, one.age, one.runs)
+
+
+def test_what_waits_for_its_second_attempt_is_a_passage() -> None:
+    """As is what has an ETA: there is more to be known of it."""
+    lanes = Lanes(Queues())
+    for fields in ({"retries": 1}, {"planned": NOON + 9}):
+        one = passage.Passage(lanes.of("shop.pay", "q"), "app1", NOON, **fields)
+        assert one == passage.load(passage.dump(one, Index()), lanes, []) == passage.begun(one)
