@@ -183,6 +183,19 @@ KEYS = (
         "default holds for all others.",
     ),
     Key(
+        "inspect_interval",
+        number(0, 86_400, "a number of seconds (0: never)"),
+        60.0,
+        "Seconds between two times the workers are asked what they do (queues, size of the pool, "
+        "what they hold); 0: never.",
+    ),
+    Key(
+        "control_exchange",
+        TEXT,
+        "celery",
+        "The exchange by which workers are asked (control_exchange).",
+    ),
+    Key(
         "management",
         ADDRESS,
         None,
@@ -278,6 +291,8 @@ class Settings:
     probe_interval: float
     queues: tuple[str, ...]
     queue_levels: Mapping[str, Sequence[int]]
+    inspect_interval: float
+    control_exchange: str
     management: str | None
     sinks: tuple[str, ...]
     http: str | None

@@ -249,6 +249,12 @@ class Lanes:
             for stage, number in lane.stages():
                 yield stage, lane.name, number
 
+    def busy(self) -> Iterator[tuple[str, str, int, int]]:
+        """Queue, name, waiting and running of each lane whose queue is known."""
+        for lane in self._lanes.values():
+            if lane.queue is not None:
+                yield lane.queue, lane.name, lane.waiting, lane.running
+
     def fold(self, aggregator: Aggregator) -> None:
         """Give the aggregator what came since the last time, and forget who has no news."""
         times = defaultdict[Series, list[float]](list)

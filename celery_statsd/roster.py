@@ -231,6 +231,7 @@ class Roster:
     def _replace(self, old: Life, new: Life, now: float) -> list[Change]:
         """`new` is the life of the name now: whatever `old` was, it is gone."""
         told = [Change(Moment.RESTARTED, new, Moment.RESTARTED.bit)]
+        new.succeed(old, now)
         if old.gone_at is None:
             old.gone_at = now
             told.append(Change(Moment.OFFLINE, old, Moment.OFFLINE.bit))

@@ -1,9 +1,10 @@
 """How things stand at a flush: what waits and runs, and which workers are there."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from celery_statsd.aggregator import Aggregator
+from celery_statsd.crew import Hand
 from celery_statsd.life import Life
 from celery_statsd.metric import Kind
 from celery_statsd.roster import Roster
@@ -35,10 +36,14 @@ def note_in_flight(
         aggregator.gauge("cluster", "all", stage.value, number)
 
 
-def note_workers(aggregator: Aggregator, roster: Roster, now: float) -> None:
-    """Gauge each worker, and close those of whom nothing more is to be said."""
+def note_workers(
+    aggregator: Aggregator, roster: Roster, now: float, answers: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Gauge each worker, with what it answered, and close those of whom nothing more is to be
+    said."""
     for life in roster:
-        for metric, value in gauges_of(life, roster, now).items():
+        gauges = gauges_of(life, roster, now)
+        for metric, value in {**gauges, **answers.get(life.hostname, {})}.items():
             aggregator.gauge("worker", life.hostname, metric, value)
     roster.retire(now)
     aggregator.close_others("worker", roster)
@@ -49,3 +54,27 @@ def gauges_of(life: Life, roster: Roster, now: float) -> dict[str, float]:
     sight = Sight(life, now, roster.clocks.lag(life.host))
     values = ((rule.metric, rule.value(sight)) for rule in WORKER_GAUGES)
     return {metric: value for metric, value in values if value is not None}
+
+
+def hands_of(roster: Roster, now: float) -> dict[str, Hand]:
+    """What each worker does, by its events."""
+    return {
+        life.hostname: Hand(
+            *(life.state, life.active, life.processed, life.reserved, life.running),
+            flapping=life.is_flapping(now),
+            pid=life.pid,
+        )
+        for life in roster
+    }
+
+
+def shown(roster: Roster, now: float) -> dict[str, dict[str, float | str]]:
+    """Each worker's state, Celery's version, and the gauges that are known."""
+    return {
+        life.hostname: {
+            "state": life.state.value,
+            "version": life.version,
+            **gauges_of(life, roster, now),
+        }
+        for life in roster
+    }

@@ -27,6 +27,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "probes": st.booleans(),
     "http": st.just("127.0.0.1:9808"),
     "probe_interval": SECONDS,
+    "inspect_interval": st.floats(0, 86_400),
     "queues": st.lists(WORDS, min_size=1, max_size=3, unique=True),
     "queue_levels": st.dictionaries(WORDS, st.sampled_from([[1, 2, 3], [100, 500, 1000]])),
     "management": WORDS.map("http://{}:15672".format),
@@ -42,7 +43,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "scope": st.sampled_from(["cluster", "host"]),
     **dict.fromkeys(("partitions", "partition"), st.integers(1, 1000)),
     **dict.fromkeys(("prefix", "app", "group", "host", "state_dir", "tls_server_name"), WORDS),
-    **dict.fromkeys(("event_exchange", "event_queue_prefix"), WORDS),
+    **dict.fromkeys(("event_exchange", "event_queue_prefix", "control_exchange"), WORDS),
     **{
         name: st.integers(1, 10**9)
         for name in ("max_attempts", "max_series", "max_workers", "reservoir")

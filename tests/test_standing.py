@@ -48,12 +48,15 @@ def test_a_worker_is_gauged_by_what_is_known_of_it() -> None:
     (life,) = roster
     known = gauges_of(life, roster, NOON + 1)
     assert {"up": 1.0, "processed": 7, "heartbeat_age_s": 1.0}.items() <= known.items()
-    note_workers(made, roster, NOON + 1)
+    note_workers(
+        made, roster, NOON + 1, {"w1@web1": {"pool_size": 4.0}, "w2@web1": {"queues": 1.0}}
+    )
+    known["pool_size"] = 4.0
     assert known == {metric: value for (_, _, metric), value in gauges(made).items()}
     (farewell,) = decode(body(Process().offline(NOON + 2))).events
     roster.observe(farewell, NOON + 2)
     roster.tick(NOON + 60)
-    note_workers(made, roster, NOON + 60)
+    note_workers(made, roster, NOON + 60, {})
     assert {0.0} == set(gauges(made).values())
-    note_workers(made, roster, NOON + 61)
+    note_workers(made, roster, NOON + 61, {})
     assert {} == gauges(made)

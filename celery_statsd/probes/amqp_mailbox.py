@@ -18,6 +18,9 @@ from celery_statsd.probes.workers import Letter, Mailbox
 from celery_statsd.source.amqp_link import GONE, linked, told
 from celery_statsd.source.base import Broker
 
+POLL = 0.2
+"""Seconds between two thoughts of whether it is worth to wait."""
+
 
 class AmqpMailbox(Mailbox):
     """One connection, and an exclusive queue on it."""
@@ -26,6 +29,7 @@ class AmqpMailbox(Mailbox):
         self._link = link
         self._exchange = exchange
         self._came: list[Any] = []
+        self._nobody = False
         self._channel = link.channel()
         # So named that everybody can see what it is.
         queue = f"{uuid4()}.reply.{exchange}"
@@ -52,25 +56,30 @@ class AmqpMailbox(Mailbox):
                     link.close()
 
     def send(self, message: Mapping[str, Any], expires: float) -> None:
-        self._producer.publish(
-            message,
-            exchange=self._exchange,
-            serializer="json",
-            headers={"clock": 0, "expires": time.time() + expires},
-            expiration=expires,
-            delivery_mode=1,
-        )
-
-    def letters(self, deadline: float) -> Iterator[Letter]:
+        if self._nobody:
+            return
         try:
-            while (left := deadline - time.monotonic()) > 0:
-                self._link.drain_events(timeout=left)
-                while self._came:
-                    yield _letter(self._came.pop(0))
-        except TimeoutError:
-            return
+            self._producer.publish(
+                message,
+                exchange=self._exchange,
+                serializer="json",
+                headers={"clock": 0, "expires": time.time() + expires},
+                expiration=expires,
+                delivery_mode=1,
+            )
         except NotFound:  # there is no such exchange: there was never a worker
-            return
+            self._nobody = True
+
+    def letters(self, deadline: float) -> Iterator[Letter | None]:
+        while not self._nobody and (left := deadline - time.monotonic()) > 0:
+            try:
+                self._link.drain_events(timeout=min(left, POLL))
+            except TimeoutError:
+                yield None
+            except NotFound:
+                return
+            while self._came:
+                yield _letter(self._came.pop(0))
 
 
 def _letter(message: Any) -> Letter:

@@ -87,7 +87,7 @@ class RedisMailbox(Mailbox):
             headers={"clock": 0, "expires": time.time() + expires},
         )
 
-    def letters(self, deadline: float) -> Iterator[Letter]:
+    def letters(self, deadline: float) -> Iterator[Letter | None]:
         while True:
             # New ones are pushed to the left of those that were seen.
             for envelope in reversed(self._client.lrange(self._key, 0, -(self._seen + 1))):
@@ -97,6 +97,7 @@ class RedisMailbox(Mailbox):
             if left <= 0:
                 return
             time.sleep(min(POLL, left))
+            yield None
 
     def _lay_out(self) -> None:
         """A list that is empty is not there, and nothing that is not there can expire: so it begins

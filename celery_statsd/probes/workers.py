@@ -48,6 +48,9 @@ ACCEPTED = ("application/json",)
 
 _loads: Any = loads  # untyped
 
+QUIET = 1.0
+"""Seconds without an answer after which those who were not expected have none to give."""
+
 Answers = dict[str, dict[str, Any]]
 """Hostname -> question -> answer, as the worker gave it."""
 
@@ -86,8 +89,8 @@ class Mailbox(ABC):
         """Give `message` to every worker that takes it within `expires` seconds."""
 
     @abstractmethod
-    def letters(self, deadline: float) -> Iterator[Letter]:
-        """The answers that come until `deadline` (monotonic seconds)."""
+    def letters(self, deadline: float) -> Iterator[Letter | None]:
+        """The answers that come until `deadline` (monotonic seconds); None now and then."""
 
 
 class Inspector:
@@ -105,11 +108,19 @@ class Inspector:
         self._place = MAILBOXES[transport]
         self._exchange = f"{control_exchange}.pidbox"
         self._turn = 0
+        self._hung_up = False
         self.unreadable = 0
 
-    def ask(self, questions: Questions, timeout: float, hostnames: Collection[str] = ()) -> Answers:
+    def ask(
+        self,
+        questions: Questions,
+        timeout: float,
+        hostnames: Collection[str] = (),
+        expected: Collection[str] = (),
+    ) -> Answers:
         """The answers that came within `timeout` seconds; `{}` when nobody answers. With
-        `hostnames` only these are asked, and it is over when all have answered.
+        `hostnames` only these are asked, and it is over when all have answered. Else all are, and
+        it is over once those `expected` have answered and nobody else has for QUIET seconds.
 
         Raises BrokerLost, and AskRefused when this user may not ask; ValueError for a question that
         is none of QUESTIONS.
@@ -117,7 +128,7 @@ class Inspector:
         asked = questions if isinstance(questions, Mapping) else {one: {} for one in questions}
         if not asked.keys() <= QUESTIONS:
             raise ValueError(f"not among QUESTIONS: {', '.join(asked.keys() - QUESTIONS)}")
-        return self._tell(asked, timeout, hostnames)
+        return self._tell(asked, timeout, hostnames, expected)
 
     def enable_events(self, hostnames: Collection[str], timeout: float = 1.0) -> dict[str, str]:
         """Have these workers send events of tasks; what each answers, in its own words.
@@ -129,8 +140,16 @@ class Inspector:
         answers = self._tell({"enable_events": {}}, timeout, hostnames)
         return {name: _words(told["enable_events"]) for name, told in answers.items()}
 
+    def hang_up(self) -> None:
+        """Wait for no more answers, from now on. Called from another thread."""
+        self._hung_up = True
+
     def _tell(
-        self, asked: Mapping[str, Mapping[str, Any]], timeout: float, hostnames: Collection[str]
+        self,
+        asked: Mapping[str, Mapping[str, Any]],
+        timeout: float,
+        hostnames: Collection[str],
+        expected: Collection[str] = (),
     ) -> Answers:
         tickets = {str(uuid4()): question for question in asked}
         answers: Answers = {}
@@ -146,11 +165,15 @@ class Inspector:
                     "reply_to": dict(mailbox.reply_to),
                 }
                 mailbox.send(message, timeout)
-            for letter in mailbox.letters(time.monotonic() + timeout):
-                for hostname, reply in self._read(letter):
-                    if letter.ticket in tickets:
+            began = came_at = time.monotonic()
+            for letter in mailbox.letters(began + timeout):
+                if letter and letter.ticket in tickets:
+                    came_at = time.monotonic()
+                    for hostname, reply in self._read(letter):
                         answers.setdefault(hostname, {})[tickets[letter.ticket]] = reply
-                if hostnames and _is_all(answers, hostnames, asked):
+                quiet = bool(hostnames) or time.monotonic() - came_at > QUIET
+                whole = quiet and _is_all(answers, hostnames or expected, asked)
+                if self._hung_up or (whole and (hostnames or expected)):
                     break
         return answers
 

@@ -1,4 +1,5 @@
-"""The metrics of workers, as their events tell; gauges are read from a Life."""
+"""The metrics of workers: as their events tell, gauges being read from a Life; and what they answer
+when they are asked, each `inspect_interval` seconds: whoever asks sets it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,7 +7,7 @@ from typing import NamedTuple
 from celery_statsd.events import Moment
 from celery_statsd.life import Life, State
 from celery_statsd.metric import Kind
-from celery_statsd.rules.base import Rule
+from celery_statsd.rules.base import Rule, nothing
 
 FAMILY = ("worker",)
 
@@ -44,8 +45,16 @@ def _skew(sight: Sight) -> float | None:
     return None if sight.lag is None else -1000.0 * sight.lag
 
 
+def _flapping(sight: Sight) -> float:
+    return float(sight.life.is_flapping(sight.now))
+
+
 def _gauge(metric: str, text: str, unit: str, value: Callable[[Sight], float | None]) -> Rule:
     return Rule(metric, Kind.GAUGE, text, FAMILY, unit, (), value)
+
+
+def _told(metric: str, text: str, unit: str) -> Rule:
+    return Rule(metric, Kind.GAUGE, f"{text} As it answered.", FAMILY, unit, (), nothing)
 
 
 RULES = (
@@ -68,4 +77,13 @@ RULES = (
     _gauge("loadavg_15m", "Load of its host over 15 minutes.", "1", _load(2)),
     _gauge("clock_skew_ms", "How far its clock is ahead of the agent's; some ms are the way here.",
            "ms", _skew),
+    _gauge("flapping", "1 after three new lives within ten minutes, else 0.", "1", _flapping),
+    _told("pool_size", "Tasks it can run at once.", "tasks"),
+    _told("prefetch_count", "Messages it takes ahead and for an ETA; 0 for no limit.", "messages"),
+    _told("scheduled", "Tasks it keeps for an ETA.", "tasks"),
+    _told("eta_ahead_s", "Until the last of these is due.", "s"),
+    _told("revoked_ids", "Revoked tasks it remembers.", "tasks"),
+    _told("registered", "Names of tasks it knows.", "1"),
+    _told("queues", "Queues it takes from.", "1"),
+    _told("redelivered", "1 while it keeps a task for longer than Redis allows, else 0.", "1"),
 )  # fmt: skip

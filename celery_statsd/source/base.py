@@ -228,6 +228,11 @@ class Source(ABC):
         return False
 
     @property
+    def leads(self) -> bool:
+        """Whether it holds the lease of its chorus."""
+        return False
+
+    @property
     def alone(self) -> bool:
         """Whether nobody else of its chorus has heard all that is not said yet."""
         return False

@@ -23,7 +23,9 @@ def test_the_list_of_the_answers_ends_by_itself(redis_server: Redis, prefix: str
             assert 0 < client.ttl(key) <= KEPT
             assert 1 == client.scard(f"{prefix}_kombu.binding.reply.{EXCHANGE}")
             client.lpush(key, "rubbish", "{}")
-            assert ["", ""] == [letter.ticket for letter in mailbox.letters(time.monotonic())]
+            assert ["", ""] == [
+                letter and letter.ticket for letter in mailbox.letters(time.monotonic())
+            ]
             assert [] == list(mailbox.letters(time.monotonic()))
             assert 0 < client.ttl(key) <= KEPT
         assert [] == client.keys()
@@ -38,5 +40,5 @@ def test_what_workers_hold_is_left_to_them(redis_server: Redis) -> None:
         client.zadd("unacked_index", {"tag": 1.0})
         with RedisMailbox.opened(Broker((url,)), url, EXCHANGE) as mailbox:
             mailbox.send({"method": "ping"}, 1.0)
-            assert [] == list(mailbox.letters(time.monotonic() + 1.2))
+            assert not any(mailbox.letters(time.monotonic() + 1.2))
         assert {b"unacked", b"unacked_index"} == set(client.keys())
