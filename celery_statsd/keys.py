@@ -18,6 +18,7 @@ from celery_statsd.kinds import (
     NAMES,
     SECONDS,
     SWITCH,
+    TEMPLATE,
     TEXT,
     Kind,
     choice,
@@ -250,6 +251,13 @@ KEYS = (
         "How many of its own heartbeat intervals a worker may be silent before it is down.",
     ),
     Key(
+        "worker_template",
+        TEMPLATE,
+        None,
+        "Names of workers that are one in the metrics: deployment, statefulset or pods, as "
+        "Kubernetes names them, or a regular expression whose groups become *.",
+    ),
+    Key(
         "unreported_after",
         SECONDS,
         60.0,
@@ -307,6 +315,7 @@ class Settings:
     reservoir: int
     lost_after: float
     worker_silence: float
+    worker_template: str | None
     unreported_after: float
     log_level: str
     log_format: str

@@ -283,7 +283,7 @@ class Lanes:
             if counts != life.folded:
                 news = list(map(sub, counts, life.folded))
                 life.folded = counts
-                _count(aggregator, ("worker", life.hostname), _BY_WORKER, news)
+                _count(aggregator, ("worker", life.entity), _BY_WORKER, news)
             elif not (life.usual_reserved or life.usual_running):
                 del self._lives[life]
                 life.enrolled = False

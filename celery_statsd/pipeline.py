@@ -52,6 +52,7 @@ class Pipeline:
     `host` is the agent's own, the entity of its vitals; durations are in seconds; the bounds are
     in tasks (`max_attempts`), workers, series, and values kept of one timer in one flush. `answers`
     are gauges of workers, by hostname, that whoever asked them sets: they are told at each flush.
+    Workers whose names `fold` makes one are one entity.
     """
 
     def __init__(  # noqa: PLR0913
@@ -66,6 +67,7 @@ class Pipeline:
         max_series: int = 100_000,
         reservoir: int = 1000,
         worker_silence: float = 2.0,
+        fold: Callable[[str], str] = str,
         lost_after: float = 30.0,
         unreported_after: float = 60.0,
     ) -> None:
@@ -75,7 +77,7 @@ class Pipeline:
         self._names = Names(prefix, app, scope.reporter, WORDS, host)
         self._aggregator = Aggregator(self._names, COUNTERS, max_series, reservoir)
         self._scribe = Scribe(self._aggregator)
-        self._roster = Roster(worker_silence, max_workers)
+        self._roster = Roster(worker_silence, max_workers, fold)
         clocks = self._roster.clocks
         self._tracker = Tracker(clocks, max_attempts, lost_after, unreported_after, scope)
         self._lanes = Lanes(self._tracker.queues)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from celery_statsd.aggregator import Aggregator
-from celery_statsd.crew import Hand
+from celery_statsd.crew import ALIVE, Hand
 from celery_statsd.life import Life
 from celery_statsd.metric import Kind
 from celery_statsd.roster import Roster
@@ -15,6 +15,9 @@ from celery_statsd.task import Stage
 WORKER_GAUGES = tuple(
     rule for rule in CATALOGUE if rule.kind is Kind.GAUGE and rule.families == ("worker",)
 )
+
+FOLDS = {rule.metric: rule.fold for rule in WORKER_GAUGES}
+"""How one value is made of those of workers that are one in the metrics."""
 
 
 def note_in_flight(
@@ -41,12 +44,28 @@ def note_workers(
 ) -> None:
     """Gauge each worker, with what it answered, and close those of whom nothing more is to be
     said."""
+    folded: dict[str, list[dict[str, float]]] = {}
     for life in roster:
-        gauges = gauges_of(life, roster, now)
-        for metric, value in {**gauges, **answers.get(life.hostname, {})}.items():
-            aggregator.gauge("worker", life.hostname, metric, value)
+        gauges = gauges_of(life, roster, now) | dict(answers.get(life.hostname, {}))
+        if life.entity == life.hostname:
+            for metric, value in gauges.items():
+                aggregator.gauge("worker", life.hostname, metric, value)
+        else:
+            folded.setdefault(life.entity, []).append(_of_many(life, gauges))
+    for entity, some in folded.items():
+        for metric, fold in FOLDS.items():
+            values = [gauges[metric] for gauges in some if metric in gauges]
+            if values:
+                aggregator.gauge("worker", entity, metric, fold(values))
     roster.retire(now)
-    aggregator.close_others("worker", roster)
+    aggregator.close_others("worker", {life.entity for life in roster})
+
+
+def _of_many(life: Life, gauges: dict[str, float]) -> dict[str, float]:
+    """What one of those counts for that are one in the metrics: the dead only for `up`."""
+    if life.state in ALIVE:
+        return gauges
+    return {"up": gauges["up"]} if "up" in gauges else {}
 
 
 def gauges_of(life: Life, roster: Roster, now: float) -> dict[str, float]:

@@ -37,6 +37,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "lost_after": SECONDS,
     "unreported_after": SECONDS,
     "worker_silence": st.floats(1, 1000),
+    "worker_template": st.sampled_from(["deployment", "pods", "-([0-9]+)$"]),
     "log_level": st.sampled_from(["debug", "error"]),
     "log_format": st.sampled_from(["text", "json"]),
     "event_queue_type": st.sampled_from(["quorum", "classic", "transient"]),

@@ -24,7 +24,9 @@ PACKAGE = ROOT / "celery_statsd"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("demo", "check", "camera", "watch", "catalogue", "lengths"),
+    ("demo", "check", "camera", "watch", "catalogue"),
+    ("muster",),
+    ("lengths",),
     ("agent",),
     ("health",),
     ("speaker",),
