@@ -32,6 +32,9 @@ PATIENCE = 5.0
 NEW_AFTER = (2.0, 10.0, 30.0)
 """Seconds after which a worker that has just been heard of is asked, and asked again."""
 
+AGAIN_AFTER = 3600.0
+"""Seconds after a refusal in which it would be told again, and nothing else: brokers log each."""
+
 BEAT = 1.0
 """Seconds between two thoughts of whether it is time to ask."""
 
@@ -75,7 +78,7 @@ class Interview:
         self._due = 0.0
         self._new: dict[str, tuple[int | None, float, int]] = {}
         self._asked = self._failed = 0
-        self._was_refused = False
+        self._refused_until = 0.0
         self._trouble = Trouble(log, "workers_not_asked", "workers_asked")
 
     def run(self, stopping: threading.Event) -> None:
@@ -93,6 +96,8 @@ class Interview:
             self._due = 0.0  # who begins to lead knows nothing
             return
         now, hands = time.monotonic(), self._hands()
+        if now < self._refused_until:
+            return
         if now >= self._due:
             self._due = now + self.interval
             if self._ask((), hands):
@@ -172,10 +177,11 @@ class Interview:
         self._failed += 1
         if not isinstance(error, AskRefused):
             self._trouble.tell(time.monotonic(), error)
-        elif not self._was_refused:
-            self._was_refused = True
+            return
+        if not self._refused_until:
             cure = "let the user ask (README, Permissions), or set inspect_interval to 0"
             self._log.warning("workers_not_asked", error=str(error), cure=cure)
+        self._refused_until = time.monotonic() + max(self.interval, AGAIN_AFTER)
 
 
 def described(

@@ -30,6 +30,10 @@ KEPT = 60
 """Seconds: the list ends then, if nobody was left to delete it."""
 
 
+LINGERING = 3
+"""Seconds for which it is there when nobody waits any more."""
+
+
 class _Headers(msgspec.Struct):
     ticket: str = ""
 
@@ -100,17 +104,21 @@ class RedisMailbox(Mailbox):
             yield None
 
     def _lay_out(self) -> None:
-        """A list that is empty is not there, and nothing that is not there can expire: so it begins
-        with a mark."""
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.rpush(self._key, "").expire(self._key, KEPT).execute()
+        self._let_expire(KEPT)
         self._seen = 1
         self._queue(self._channel).declare()
 
     def _clear_away(self) -> None:
-        """The binding first: what is answered now goes nowhere."""
+        """What is answered from now on goes nowhere; what is just on its way (a worker has looked
+        for the binding, and pushes), into a list that ends soon."""
         self._queue(self._channel).delete()
-        self._client.delete(self._key)
+        self._let_expire(LINGERING)
+
+    def _let_expire(self, seconds: int) -> None:
+        """A list that is empty is not there, and nothing that is not there can expire: so it holds
+        a mark."""
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.rpush(self._key, "").expire(self._key, seconds).execute()
 
 
 def _passing(name: str, kind: str) -> Any:

@@ -6,8 +6,8 @@ answer to the queue the question names (kombu.pidbox: `Mailbox._publish`, `Node.
 Laws:
 1. All questions are sent at once, and the answers are collected within one timeout.
 2. Who does not answer is absent. That tells nothing: busy and solo workers do not answer.
-3. Nothing stays at the broker: the queue of the answers goes with the connection (RabbitMQ), or is
-   deleted, and would end by itself (Redis); a question that nobody took in time expires (RabbitMQ).
+3. Nothing stays at the broker: the queue of the answers goes with the connection (RabbitMQ), or
+   ends by itself within seconds (Redis); a question that nobody took in time expires (RabbitMQ).
 4. Nothing is asked for that changes a worker, but for `enable_events`.
 """
 

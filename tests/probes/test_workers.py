@@ -12,13 +12,19 @@ from redis import Redis as Client
 from celery_statsd.errors import AskRefused, BrokerLost, ConfigError
 from celery_statsd.probes.workers import Inspector, Letter
 from celery_statsd.source.base import Broker
-from tests.servers.process import free_port, wait_until
+from tests.servers.process import REPOSITORY, free_port, wait_until
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.worker import Cluster
 from tests.source.rabbit import queues, vhost
 
 PATIENCE = 5.0
+
+REDIS_RIGHTS = (
+    "(-@all +multi +exec +rpush +expire +llen +lrange +sadd +srem +del +publish"
+    " ~*.reply.celery.pidbox* ~_kombu.binding*.reply.celery.pidbox resetchannels &/0.celery.pidbox)"
+)
+"""As config/redis has them, for database 0."""
 
 ASKED = (
     *("active", "active_queues", "conf", "ping", "registered", "reserved", "revoked"),
@@ -112,7 +118,7 @@ def test_nothing_is_left_at_the_broker(
     for _ in range(3):
         inspector.ask(ASKED, 0.0)
         assert set(names(cluster)) == set(inspector.ask(["ping"], PATIENCE, names(cluster)))
-    wait_until(lambda: left() <= before, PATIENCE, "nothing new is there")
+    wait_until(lambda: left() <= before, 2 * PATIENCE, "nothing new is there")
     two = cluster.workers[1]
     os.kill(two.pid, signal.SIGSTOP)
     try:
@@ -121,7 +127,7 @@ def test_nothing_is_left_at_the_broker(
         os.kill(two.pid, signal.SIGCONT)
     # It answers in order: what it had to say before has gone nowhere by then.
     inspector.ask(["ping"], PATIENCE, [two.nodename])
-    wait_until(lambda: left() <= before, PATIENCE, "nothing new is there")
+    wait_until(lambda: left() <= before, 2 * PATIENCE, "nothing new is there")
 
 
 def test_who_does_not_answer_is_absent(url: str, cluster: Cluster) -> None:
@@ -229,3 +235,25 @@ def test_who_may_not_ask_is_refused(redis_server: Redis, rabbitmq: RabbitMQ) -> 
     rabbitmq.ctl("set_permissions", "-p", vhost(amqp), "mute", "", "", ".*")
     with pytest.raises(AskRefused):
         Inspector(Broker((amqp.replace("guest:guest", "mute:secret"),))).ask(["ping"], 1.0)
+
+
+def test_who_may_only_ask_can(request: pytest.FixtureRequest, url: str, cluster: Cluster) -> None:
+    """With the rights that config/redis and config/rabbitmq name, and no others."""
+    assert REDIS_RIGHTS in (REPOSITORY / "config/redis/README.md").read_text()
+    if url.startswith("redis"):
+        database = url.rpartition("/")[2]
+        with Client.from_url(url) as client:
+            client.execute_command(
+                *("ACL", "SETUSER", "asker", "on", ">secret", "resetkeys", "resetchannels"),
+                *("-@all", "+ping", "+select", REDIS_RIGHTS.replace("/0.", f"/{database}.")),
+            )
+        own = url.replace("redis://", "redis://asker:secret@")
+    else:
+        rabbitmq: RabbitMQ = request.getfixturevalue("rabbitmq")
+        rabbitmq.ctl("add_user", "asker", "secret")
+        theirs = r"\.reply\.celery\.pidbox$"
+        rights = (theirs, r"^celery\.pidbox$", theirs)
+        rabbitmq.ctl("set_permissions", "-p", vhost(url), "asker", *rights)
+        own = url.replace("guest:guest", "asker:secret")
+    answers = Inspector(Broker((own,))).ask(["ping"], PATIENCE, names(cluster))
+    assert set(names(cluster)) == set(answers)
