@@ -81,6 +81,7 @@ def broker_of(settings: Settings) -> Broker:
         chorus=settings.scope == "cluster",
         large_reads=settings.large_reads,
         management=settings.management or "",
+        all_vhosts=settings.management_all_vhosts,
     )
 
 

@@ -205,6 +205,13 @@ KEYS = (
         secret=True,
     ),
     Key(
+        "management_all_vhosts",
+        SWITCH,
+        False,
+        "With management: look at the durable queues of all vhosts that its user may see; those of "
+        "others are called vhost/queue.",
+    ),
+    Key(
         "sinks",
         ADDRESSES,
         ("statsd://127.0.0.1:8125",),
@@ -215,8 +222,8 @@ KEYS = (
         "http",
         TEXT,
         None,
-        "host:port to answer at, with JSON: /healthz, /queues, /workers, /findings, /status. Closed "
-        "when not set.",
+        "host:port to answer at, with JSON: /healthz, /queues, /workers, /findings, /status. "
+        "Closed when not set.",
     ),
     Key("prefix", TEXT, "celery", "The first node of every metric's name."),
     Key("app", TEXT, "default", "The name of this Celery cluster in the metrics: the second node."),
@@ -302,6 +309,7 @@ class Settings:
     inspect_interval: float
     control_exchange: str
     management: str | None
+    management_all_vhosts: bool
     sinks: tuple[str, ...]
     http: str | None
     prefix: str

@@ -25,6 +25,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "tls_verify": st.booleans(),
     "large_reads": st.booleans(),
     "probes": st.booleans(),
+    "management_all_vhosts": st.booleans(),
     "http": st.just("127.0.0.1:9808"),
     "probe_interval": SECONDS,
     "inspect_interval": st.floats(0, 86_400),
