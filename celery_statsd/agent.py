@@ -4,7 +4,7 @@
   never waits for a sink.
 - flush: wakes at multiples of the interval, not after it, so it never drifts; drains a batch and
   hands it to every outlet. A missed beat is skipped, not made up.
-- look: asks the broker how long the queues are (see `survey`). Nobody waits for it.
+- look and ask: how long are the queues, what do the workers (see `lookout`)? Nobody waits for it.
 - an outlet for each sink: sends. A sink that is slow or down costs nobody else anything.
 
 One lock: the pipeline's. It is held while messages are fed and while a batch is drained.
@@ -35,15 +35,14 @@ from celery_statsd.health import Health
 from celery_statsd.intake import Intake
 from celery_statsd.keys import KEYS, Settings
 from celery_statsd.log import Log
+from celery_statsd.lookout import Lookout
 from celery_statsd.pipeline import Pipeline
-from celery_statsd.probes import probe_for
 from celery_statsd.scope import CLUSTER, Scope
 from celery_statsd.sinks import sink_from
 from celery_statsd.sinks.base import Sink
 from celery_statsd.source import source_for
 from celery_statsd.source.base import Source
 from celery_statsd.speaker import Speaker
-from celery_statsd.survey import Survey
 from celery_statsd.vitals import Vitals
 
 IDLE = 0.5
@@ -109,7 +108,7 @@ class Agent:
         self._speaker.adopt(sinks)
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._keep_flushing, name="flush", daemon=True)
-        self._survey: Survey | None = None
+        self._lookout: Lookout | None = None
         self._health = Health(self._chronicle, source, self._speaker, self._lock)
         self._window: Any = None
         self._fault: Exception | None = None
@@ -137,7 +136,9 @@ class Agent:
             scope=scope,
         )
         agent._settings = settings
-        agent._look_at_queues(settings, log)
+        speaker = agent._speaker
+        lookout = Lookout.of(settings, agent._chronicle, agent._lock, lambda: speaker.leads, log)
+        agent._lookout = agent._health.lookout = agent._vitals.lookout = lookout
         if settings.http:
             # Imported only here: few ask for it, and it is heavier than all the rest.
             window = importlib.import_module("celery_statsd.window")
@@ -188,35 +189,6 @@ class Agent:
         if changed - RELOADABLE:
             self._log.warning("restart_needed", by=" ".join(sorted(changed - RELOADABLE)))
 
-    def _look_at_queues(self, settings: Settings, log: Log) -> None:
-        """From the start of `run` on. Raises ConfigError.
-
-        Not for a part of the cluster: queues are the whole's, and each part would tell them again.
-        """
-        looks = settings.probes and scope_of(settings).whole
-        probe = probe_for(broker_of(settings)) if looks else None
-        if probe is not None:
-            self._survey = Survey(
-                probe,
-                partial(self._queues, settings.queues),
-                log,
-                interval=settings.probe_interval,
-                levels=settings.queue_levels,
-                alias=settings.broker[0].partition(":")[0],
-            )
-            self._vitals.survey = self._health.survey = self._survey
-
-    def _queues(self, named: Iterable[str]) -> list[str]:
-        with self._lock:
-            return list(dict.fromkeys((*named, *self._chronicle.pipeline.queues)))
-
-    def _keep_looking(self) -> None:
-        assert self._survey is not None
-        self._survey.look()
-        while not self._stopping.wait(self._survey.interval):
-            self._survey.look()
-        self._survey.close()
-
     def _start(self) -> None:
         now = time.time()
         with self._lock:  # a reload may come as soon as we are there
@@ -225,8 +197,8 @@ class Agent:
             self._vitals.begin()
             self._speaker.begin(lacking)
         self._flusher.start()
-        if self._survey:
-            threading.Thread(target=self._keep_looking, name="look", daemon=True).start()
+        if self._lookout:
+            self._lookout.start(self._stopping)
         if self._window:
             self._window.open()
         sinks = " ".join(outlet.sink.address.text for outlet in self._speaker.outlets)
@@ -247,6 +219,8 @@ class Agent:
         deadline = time.monotonic() + FAREWELL
         if self._window:
             self._window.close()
+        if self._lookout:
+            self._lookout.hang_up()
         with self._lock:
             outlets = self._speaker.finish()
         if not self._source.chorus:
@@ -257,6 +231,8 @@ class Agent:
                 sink, waiting = outlet.sink.address.text, outlet.waiting
                 self._log.warning("sink_abandoned", sink=sink, flushes_waiting=waiting)
         self._source.close()  # a chorus has to be told what was said
+        if self._lookout:
+            self._lookout.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
             self._chronicle.close(time.time())
         ledger = self._chronicle.pipeline.ledger

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 from celery_statsd.errors import ConfigError
+from celery_statsd.folding import folder
 from celery_statsd.keys import Settings
 from celery_statsd.names import escape
 from celery_statsd.pipeline import Pipeline
@@ -51,6 +52,7 @@ def pipeline_of(settings: Settings) -> Pipeline:
         max_series=settings.max_series,
         reservoir=settings.reservoir,
         worker_silence=settings.worker_silence,
+        fold=folder(settings.worker_template),
         lost_after=settings.lost_after,
         unreported_after=settings.unreported_after,
     )
@@ -79,6 +81,7 @@ def broker_of(settings: Settings) -> Broker:
         chorus=settings.scope == "cluster",
         large_reads=settings.large_reads,
         management=settings.management or "",
+        all_vhosts=settings.management_all_vhosts,
     )
 
 

@@ -177,14 +177,15 @@ class Cancelled(TaskEvent, frozen=True, gc=False, tag="task-cancelled"):
 
 class WorkerEvent(Event, frozen=True, gc=False):
     """A worker speaks of itself. `freq` is its heartbeat interval in seconds; `processed` the
-    number of tasks its pool has accepted since it began; `active` those it runs now. All are
-    absent from a heartbeat that somebody asked for by remote control.
+    number of tasks its pool has accepted since it began; `active` those it runs now. All these
+    are absent from a heartbeat that somebody asked for by remote control. `sw_ver` is Celery's.
     """
 
     freq: Seconds | None = None
     active: Number | None = None
     processed: Number | None = None
     loadavg: Loads | None = None
+    sw_ver: str | None = None
 
 
 class Online(WorkerEvent, frozen=True, gc=False, tag="worker-online"):

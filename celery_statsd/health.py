@@ -14,11 +14,14 @@ from typing import Any
 
 from celery_statsd import __version__
 from celery_statsd.chronicle import Chronicle
+from celery_statsd.crew import Crew
+from celery_statsd.findings import findings
+from celery_statsd.interview import described
+from celery_statsd.lookout import Lookout
 from celery_statsd.outlet import Outlet
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.source.base import Source
 from celery_statsd.speaker import Speaker
-from celery_statsd.survey import Survey
 
 STILL = 30.0
 """Seconds without a look at the broker after which nobody can be listening any more."""
@@ -45,7 +48,7 @@ class Health:
     ) -> None:
         self._listened_at = self._began = time.monotonic()
         self._heard_at = 0.0
-        self.survey: Survey | None = None
+        self.lookout: Lookout | None = None
         self._chronicle = chronicle
         self._source = source
         self._speaker = speaker
@@ -55,6 +58,7 @@ class Health:
     def pages(self) -> dict[str, Callable[[], Answer]]:
         """What can be asked for, by path."""
         return {
+            "/findings": self.findings,
             "/healthz": self.healthz,
             "/queues": self.queues,
             "/status": self.status,
@@ -86,16 +90,31 @@ class Health:
 
     def queues(self) -> Answer:
         """Each queue, with what is told of it in the metrics."""
-        if self.survey is None or self.survey.sight is None:
+        survey = self.lookout.survey if self.lookout else None
+        if survey is None or survey.sight is None:
             return UNWELL, {"queues": {}, "age_s": None}
         with self._pipeline() as pipeline:
-            found = self.survey.shown(pipeline, time.time())
-        return OK, {"queues": found, "age_s": round(self.survey.age, 1)}
+            found = survey.shown(pipeline, time.time())
+        return OK, {"queues": found, "age_s": round(survey.age, 1)}
 
     def workers(self) -> Answer:
-        """Each worker, by its events."""
+        """Each worker: by its events, and what it has answered; one that answers and was never
+        heard is `unknown`."""
         with self._pipeline() as pipeline:
-            return OK, {"workers": pipeline.workers(time.time())}
+            now = time.time()
+            heard, hands = pipeline.workers(now), pipeline.hands(now)
+        crew = self.lookout.crew(hands) if self.lookout else Crew(hands)
+        return OK, {"workers": described(heard, crew, now)}
+
+    def findings(self) -> Answer:
+        """What is wrong between queues and workers, and what helps; the gravest first."""
+        survey = self.lookout.survey if self.lookout else None
+        if survey is None or survey.sight is None:
+            return UNWELL, {"findings": [], "age_s": None}
+        with self._pipeline() as pipeline:
+            found = findings(survey.scene(pipeline, time.time()))
+        rows = [asdict(finding) for finding in found]
+        return OK, {"findings": rows, "age_s": round(survey.age, 1)}
 
     def status(self) -> Answer:
         """The ledger, the balance, the sinks, and what it costs."""

@@ -18,6 +18,7 @@ from celery_statsd.kinds import (
     NAMES,
     SECONDS,
     SWITCH,
+    TEMPLATE,
     TEXT,
     Kind,
     choice,
@@ -183,12 +184,32 @@ KEYS = (
         "default holds for all others.",
     ),
     Key(
+        "inspect_interval",
+        number(0, 86_400, "a number of seconds (0: never)"),
+        60.0,
+        "Seconds between two times the workers are asked what they do (queues, size of the pool, "
+        "what they hold); 0: never.",
+    ),
+    Key(
+        "control_exchange",
+        TEXT,
+        "celery",
+        "The exchange by which workers are asked (control_exchange).",
+    ),
+    Key(
         "management",
         ADDRESS,
         None,
         "RabbitMQ's management API, for what only it knows: messages that workers hold, memory, "
         "the age of the oldest, all connections.",
         secret=True,
+    ),
+    Key(
+        "management_all_vhosts",
+        SWITCH,
+        False,
+        "With management: look at the durable queues of all vhosts that its user may see; those of "
+        "others are called vhost/queue.",
     ),
     Key(
         "sinks",
@@ -201,8 +222,8 @@ KEYS = (
         "http",
         TEXT,
         None,
-        "host:port to answer at, with JSON: /healthz, /queues, /workers, /status. Closed when not "
-        "set.",
+        "host:port to answer at, with JSON: /healthz, /queues, /workers, /findings, /status. "
+        "Closed when not set.",
     ),
     Key("prefix", TEXT, "celery", "The first node of every metric's name."),
     Key("app", TEXT, "default", "The name of this Celery cluster in the metrics: the second node."),
@@ -235,6 +256,13 @@ KEYS = (
         number(1, 1000, "a number of heartbeat intervals"),
         2.0,
         "How many of its own heartbeat intervals a worker may be silent before it is down.",
+    ),
+    Key(
+        "worker_template",
+        TEMPLATE,
+        None,
+        "Names of workers that are one in the metrics: deployment, statefulset or pods, as "
+        "Kubernetes names them, or a regular expression whose groups become *.",
     ),
     Key(
         "unreported_after",
@@ -278,7 +306,10 @@ class Settings:
     probe_interval: float
     queues: tuple[str, ...]
     queue_levels: Mapping[str, Sequence[int]]
+    inspect_interval: float
+    control_exchange: str
     management: str | None
+    management_all_vhosts: bool
     sinks: tuple[str, ...]
     http: str | None
     prefix: str
@@ -292,6 +323,7 @@ class Settings:
     reservoir: int
     lost_after: float
     worker_silence: float
+    worker_template: str | None
     unreported_after: float
     log_level: str
     log_format: str

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from celery_statsd.folding import SHAPES, folder
+
 _DEEPEST = 16  # levels of a mapping
 _DAY = 86_400.0  # seconds
 _MANY = 1_000_000_000
@@ -161,6 +163,13 @@ def choice(*words: str) -> Kind:
     return Kind(f"one of {', '.join(words)}", read)
 
 
+def _template(raw: Any) -> str:
+    text = _text(raw)
+    folder(text)
+    return text
+
+
+TEMPLATE = Kind(f"one of {', '.join(SHAPES)}, or a regular expression with a group", _template)
 TEXT = Kind("text (in quotes, if it looks like a number or a switch)", _text)
 ADDRESSES = Kind("one or more scheme://host:port", _addresses, repeatable=True)
 SWITCH = Kind("true or false", _switch, flag="--{0}/--no-{0}")

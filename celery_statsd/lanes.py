@@ -246,6 +246,12 @@ class Lanes:
             for stage, number in lane.stages():
                 yield stage, lane.name, number
 
+    def busy(self) -> Iterator[tuple[str, str, int, int]]:
+        """Queue, name, waiting and running of each lane whose queue is known."""
+        for lane in self._lanes.values():
+            if lane.queue is not None:
+                yield lane.queue, lane.name, lane.waiting, lane.running
+
     def fold(self, aggregator: Aggregator) -> None:
         """Give the aggregator what came since the last time, and forget who has no news."""
         times = defaultdict[Series, list[float]](list)
@@ -278,7 +284,7 @@ class Lanes:
             if counts != life.folded:
                 news = list(map(sub, counts, life.folded))
                 life.folded = counts
-                _count(aggregator, ("worker", life.hostname), [0, *news])  # none of them sends
+                _count(aggregator, ("worker", life.entity), [0, *news])  # none of them sends
             elif not (life.usual_reserved or life.usual_running):
                 del self._lives[life]
                 life.enrolled = False

@@ -21,6 +21,13 @@ RACE = 0.05
 are taken as counted, so that a race never looks like a loss; a true loss shows one beat later."""
 
 
+LONGEST_VERSION = 40
+"""Characters."""
+
+FLAPS, FLAPPING = 3, 600.0
+"""So many new lives of a name within so many seconds are too many."""
+
+
 class State(Enum):
     """What is known of a life."""
 
@@ -38,20 +45,23 @@ class Life:
     be counted, less what had come by then; None: the next heartbeat begins it.
     `received` ... `retried` count the usual tasks' moments, of which so many were `folded` into
     the aggregator by the lanes it is `enrolled` in; `handed_...` those that went on as unusual
-    ones, and `unusual_...` what the tracker has of it.
+    ones, and `unusual_...` what the tracker has of it. `version` is Celery's, as it tells;
+    `restarted_at` are the times of the last new lives under its name, this one's among them;
+    `entity` is what it is called in the metrics.
     """
 
     __slots__ = (
         "_base_stamp", "_starts", "_starts_since", "active", "base", "beat_at", "beat_stamp",
-        "booked_at", "born_stamp", "enrolled", "failed", "farewell_at", "folded", "freq", "gone_at",
+        "booked_at", "born_stamp", "enrolled", "entity", "failed", "farewell_at", "folded", "freq",
+        "gone_at",
         "handed_reserved", "handed_running", "host", "hostname", "idle_stamp", "loadavg", "lost",
         "pid", "processed", "proven_active", "proven_stamp", "quiet", "received",
-        "rejoined_stamp", "retried", "seen_at", "started", "state", "succeeded",
-        "unusual_reserved", "unusual_running",
+        "rejoined_stamp", "restarted_at", "retried", "seen_at", "started", "state", "succeeded",
+        "unusual_reserved", "unusual_running", "version",
     )  # fmt: skip
 
     def __init__(self, event: Event) -> None:
-        self.hostname = event.hostname
+        self.hostname = self.entity = event.hostname
         self.host = host_of(event.hostname)
         self.pid = event.pid
         self.born_stamp = event.timestamp
@@ -80,6 +90,8 @@ class Life:
         self._starts = 0
         self._starts_since = 0
         self.lost = 0
+        self.version = ""
+        self.restarted_at: tuple[float, ...] = ()
 
     def dump(self) -> dict[str, Any]:
         """Itself as plain values."""
@@ -91,9 +103,11 @@ class Life:
         """What `dump` gave, as a life again; the tracker counts what it has of it."""
         life = cls.__new__(cls)
         for name in cls.__slots__:
-            setattr(life, name, state[name])
+            setattr(life, name, state[name] if name in state else _LATER[name])
         life.state, life.loadavg = State(state["state"]), tuple(state["loadavg"])
         life.folded = tuple(state["folded"])
+        life.restarted_at = tuple(life.restarted_at)
+        life.entity = life.entity or life.hostname
         life.unusual_reserved = life.unusual_running = 0
         return life
 
@@ -122,6 +136,15 @@ class Life:
         """Whether it said goodbye, and has not come back."""
         return self.farewell_at is not None
 
+    def succeed(self, old: Self, now: float) -> None:
+        """It takes the place of `old`, whose name it has."""
+        self.restarted_at = (*old.restarted_at, now)[-FLAPS:]
+
+    def is_flapping(self, now: float) -> bool:
+        """Whether its name began anew too often."""
+        times = self.restarted_at
+        return len(times) == FLAPS and now - times[0] < FLAPPING
+
     def note_start(self, stamp: float) -> None:
         """Count a `task-started` made at `stamp` for the loss meter."""
         self.idle_stamp = None
@@ -142,6 +165,7 @@ class Life:
         self.freq = event.freq or self.freq
         self.loadavg = event.loadavg or self.loadavg
         self.active = event.active
+        self.version = (event.sw_ver or self.version)[:LONGEST_VERSION]
         self.beat_at, self.beat_stamp = now, event.timestamp
         if event.active:
             self.idle_stamp = None
@@ -169,6 +193,10 @@ class Life:
         missing = (self.processed or 0) - self.base - self._starts - self.lost
         self.lost += max(0, missing)
         return max(0, missing)
+
+
+_LATER: dict[str, Any] = {"entity": "", "restarted_at": (), "version": ""}
+"""What the first journals did not have."""
 
 
 class Index:

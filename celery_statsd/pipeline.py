@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from celery_statsd.accounts import Account, Stand
 from celery_statsd.aggregator import Aggregator
+from celery_statsd.crew import Hand
 from celery_statsd.events import (
     OUTCOMES,
     Event,
@@ -38,7 +39,7 @@ from celery_statsd.roster import Roster
 from celery_statsd.rules import COUNTERS, WORDS
 from celery_statsd.scope import CLUSTER, Scope
 from celery_statsd.scribe import Scribe
-from celery_statsd.standing import gauges_of, note_in_flight, note_workers
+from celery_statsd.standing import hands_of, note_in_flight, note_workers, shown
 from celery_statsd.task import Stage
 from celery_statsd.tracker import Tracker
 
@@ -50,7 +51,9 @@ class Pipeline:
     """Everything between a message's body and a batch.
 
     `host` is the agent's own, the entity of its vitals; durations are in seconds; the bounds are
-    in tasks (`max_attempts`), workers, series, and values kept of one timer in one flush.
+    in tasks (`max_attempts`), workers, series, and values kept of one timer in one flush. `answers`
+    are gauges of workers, by hostname, that whoever asked them sets: they are told at each flush.
+    Workers whose names `fold` makes one are one entity.
     """
 
     def __init__(  # noqa: PLR0913
@@ -65,15 +68,17 @@ class Pipeline:
         max_series: int = 100_000,
         reservoir: int = 1000,
         worker_silence: float = 2.0,
+        fold: Callable[[str], str] = str,
         lost_after: float = 30.0,
         unreported_after: float = 60.0,
     ) -> None:
         self.ledger = Ledger()
+        self.answers: Mapping[str, Mapping[str, float]] = {}
         self._scope = scope
         self._names = Names(prefix, app, scope.reporter, WORDS, host)
         self._aggregator = Aggregator(self._names, COUNTERS, max_series, reservoir)
         self._scribe = Scribe(self._aggregator)
-        self._roster = Roster(worker_silence, max_workers)
+        self._roster = Roster(worker_silence, max_workers, fold)
         clocks = self._roster.clocks
         self._tracker = Tracker(clocks, max_attempts, lost_after, unreported_after, scope)
         self._lanes = Lanes(self._tracker.queues)
@@ -180,7 +185,7 @@ class Pipeline:
         self.tick(now)
         self._fold()
         note_in_flight(self._aggregator, self._in_flight(), self._scope.whole)
-        note_workers(self._aggregator, self._roster, now)
+        note_workers(self._aggregator, self._roster, now, self.answers)
         self._note_ledger()
         if last:
             self._aggregator.silence()
@@ -218,11 +223,17 @@ class Pipeline:
         return found
 
     def workers(self, now: float) -> dict[str, dict[str, float | str]]:
-        """What is known of each worker: its state, and its gauges as they would be told."""
-        return {
-            life.hostname: {"state": life.state.value, **gauges_of(life, self._roster, now)}
-            for life in self._roster
-        }
+        """What is known of each worker by its events: its state, Celery's version, and its gauges
+        as they would be told."""
+        return shown(self._roster, now)
+
+    def hands(self, now: float) -> dict[str, Hand]:
+        """What each worker does, by its events."""
+        return hands_of(self._roster, now)
+
+    def busy(self) -> Iterator[tuple[str, str, int, int]]:
+        """Queue, name, waiting and running of the usual tasks whose queue is known."""
+        return self._lanes.busy()
 
     @property
     def clamped(self) -> int:

@@ -19,7 +19,7 @@ Laws:
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -44,17 +44,21 @@ down for so long, then its series are closed."""
 
 
 class Roster:
-    """All workers heard of. `silence` is in heartbeat intervals, `ceiling` in lives.
+    """All workers heard of. `silence` is in heartbeat intervals, `ceiling` in lives; `fold` makes
+    of a name what it is called in the metrics.
 
     `lost` counts the starts that never arrived, `forgotten` the lives the ceiling cost.
     """
 
-    def __init__(self, silence: float = 2.0, ceiling: int = 5000) -> None:
+    def __init__(
+        self, silence: float = 2.0, ceiling: int = 5000, fold: Callable[[str], str] = str
+    ) -> None:
         self.clocks = Clocks()
         self.forgotten = 0
         self.lost = 0
         self._silence = silence
         self._ceiling = ceiling
+        self._fold = fold
         self._lives: OrderedDict[tuple[str, int | None], Life] = OrderedDict()  # last heard, last
         self._names: dict[str, Life] = {}
         self._expected: dict[str, Account] = {}
@@ -85,6 +89,8 @@ class Roster:
         known, present = ([lives[number] for number in state[k]] for k in ("lives", "names"))
         self._lives = OrderedDict(((life.hostname, life.pid), life) for life in known)
         self._names = {life.hostname: life for life in present}
+        for life in known:
+            life.entity = self._fold(life.hostname)
         self.clocks.load(state["clocks"])
         self.forgotten, self.lost = state["forgotten"], state["lost"]
         self._listening_since = state["listening_since"]
@@ -131,7 +137,7 @@ class Roster:
         if life is None:
             life, told = self._appear(event, now)
         elif self._born_again(life, event):
-            reborn = self._lives[key] = Life(event)
+            reborn = self._lives[key] = self._born(event)
             told = self._replace(life, reborn, now)
             life = reborn
         if life.gone_at is None:
@@ -206,7 +212,7 @@ class Roster:
 
     def _appear(self, event: Event, now: float) -> tuple[Life, list[Change]]:
         """A process not heard of before: the name's first, its next, or (late) an earlier one."""
-        life = Life(event)
+        life = self._born(event)
         life.seen_at = now
         present = self._names.get(event.hostname)
         self._lives[event.hostname, event.pid] = life
@@ -221,6 +227,11 @@ class Roster:
             self._forget_one(now)
         return life, told
 
+    def _born(self, event: Event) -> Life:
+        life = Life(event)
+        life.entity = self._fold(life.hostname)
+        return life
+
     def _born_again(self, life: Life, event: Event) -> bool:
         """Whether `event` says that its process began anew under its old pid (SIGHUP)."""
         known = life.processed
@@ -231,6 +242,7 @@ class Roster:
     def _replace(self, old: Life, new: Life, now: float) -> list[Change]:
         """`new` is the life of the name now: whatever `old` was, it is gone."""
         told = [Change(Moment.RESTARTED, new, Moment.RESTARTED.bit)]
+        new.succeed(old, now)
         if old.gone_at is None:
             old.gone_at = now
             told.append(Change(Moment.OFFLINE, old, Moment.OFFLINE.bit))

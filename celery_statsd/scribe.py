@@ -7,6 +7,7 @@ from typing import Any
 
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.events import Change, Moment
+from celery_statsd.life import Life
 from celery_statsd.metric import Kind
 from celery_statsd.rules import CATALOGUE
 from celery_statsd.rules.base import Rule
@@ -23,7 +24,7 @@ SPEAKING: dict[Moment, tuple[tuple[Rule, int], ...]] = {
 ENTITY: dict[str, Callable[[Any], str | None]] = {
     "cluster": lambda subject: "all",  # noqa: ARG005
     "task": lambda subject: subject.name or "unknown",
-    "worker": attrgetter("hostname"),
+    "worker": lambda subject: (subject if isinstance(subject, Life) else subject.life).entity,
     "queue": attrgetter("queue"),
     "exception": attrgetter("error"),
 }

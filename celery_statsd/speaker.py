@@ -89,6 +89,18 @@ class Speaker:
         """When something was made ready to be said, or the start was (monotonic seconds)."""
         return self._vitals.noted_at
 
+    @property
+    def leads(self) -> bool:
+        """Whether this agent speaks for the cluster, as far as it knows."""
+        if self._source.chorus:
+            return self._source.leads
+        return self._served_since is not None or self._is_first
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether nobody was served when it connected: it is, as soon as there is anything."""
+        return self._source.connected and not self._source.stood_by
+
     def begin(self, lacking: Iterable[Flush]) -> None:
         """Start the outlets, with what an earlier process left unsaid."""
         for flush in lacking:
@@ -328,7 +340,9 @@ class Speaker:
         return not self._source.stood_by or not 0.0 <= now - since < self.interval
 
     def _put_aside(self, flush: Flush) -> Flush:
-        return flush._replace(batch=aside(flush.batch, self._aside))
+        # There may be nobody who sends any events, and queues all the same.
+        with_queues = self._served_since is None and self._is_first
+        return flush._replace(batch=aside(flush.batch, self._aside, with_queues))
 
     def _note_delivered(self, sink: str, number: int) -> None:
         """Called by the outlets: write down at once what must not be sent twice."""
@@ -363,13 +377,16 @@ def released(bases: Mapping[str, int]) -> dict[str, int]:
     return {name: base - FAR for name, base in bases.items() if base >= FAR // 2}
 
 
-def aside(batch: Batch, reporter: str) -> Batch:
+def aside(batch: Batch, reporter: str, with_queues: bool = False) -> Batch:
     """What an agent may say while another one speaks for all: its own vitals, and what it had
-    still to tell, as facts of `reporter`."""
+    still to tell, as facts of `reporter`. `with_queues`: also how the queues are, which is the
+    same whoever says it."""
     own = batch.part(own=True)
     told = batch.part(own=False)
+    queues = tuple(row for row in told.gauges if row[0].family == "queue") if with_queues else ()
     return replace(
         own,
+        gauges=own.gauges + queues,
         counters=(*own.counters, *(_under(reporter, row) for row in told.counters if row[1])),
         timers=(*own.timers, *(_under(reporter, row) for row in told.timers)),
     )

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable
 
 from celery_statsd.chronicle import Chronicle
+from celery_statsd.lookout import Lookout
 from celery_statsd.outlet import Outlet
 from celery_statsd.source.base import Source
-from celery_statsd.survey import Survey
 
 TALLIED = ("errors", "dropped", "overrun", "packets", "bytes")
 """What a sink tallies; the sum over all sinks is sent as `sink_<name>`."""
@@ -21,7 +21,7 @@ class Vitals:
     def __init__(self, chronicle: Chronicle, source: Source, host: str, alias: str) -> None:
         self.foreign = 0
         self.flush_took: float | None = None
-        self.survey: Survey | None = None
+        self.lookout: Lookout | None = None
         self._chronicle = chronicle
         self._source = source
         self._host = host
@@ -51,8 +51,8 @@ class Vitals:
             pipeline.note("agent", host, "flush", self.flush_took)
         pipeline.grow("broker", self._alias, "reconnects", self._source.reconnects)
         pipeline.note("broker", self._alias, "up", float(self._source.connected))
-        if self.survey:
-            self.survey.note(pipeline, time.time())
+        if self.lookout:
+            self.lookout.note(pipeline, time.time())
 
     def bury(self, outlet: Outlet) -> None:
         """Keep what `outlet`, which is not used any more, has done: the totals only grow."""

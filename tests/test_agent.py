@@ -769,21 +769,3 @@ def test_a_broker_that_is_away_is_not_doubted() -> None:
     agent._doubt_the_silence(NOON + 100)
 
     assert [] == source.reasons
-
-
-@pytest.mark.parametrize(
-    ("flags", "looks"),
-    [
-        ({}, True),
-        ({"probes": "false"}, False),
-        ({"scope": "host"}, False),
-        ({"broker": ("amqp://h",), "partitions": 2, "partition": 1}, False),
-        ({"broker": ("memory://",)}, False),
-    ],
-)
-def test_only_an_agent_of_the_whole_cluster_looks_at_the_queues(
-    flags: dict[str, Any], looks: bool
-) -> None:
-    """Each part would tell the same queues once more."""
-    settings = load({"broker": ("redis://h",), **flags}, {}, None, lambda _: {}, "/nowhere")
-    assert looks is (Agent.of(settings, Log(stream=io.StringIO()))._survey is not None)

@@ -25,8 +25,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "tls_verify": st.booleans(),
     "large_reads": st.booleans(),
     "probes": st.booleans(),
+    "management_all_vhosts": st.booleans(),
     "http": st.just("127.0.0.1:9808"),
     "probe_interval": SECONDS,
+    "inspect_interval": st.floats(0, 86_400),
     "queues": st.lists(WORDS, min_size=1, max_size=3, unique=True),
     "queue_levels": st.dictionaries(WORDS, st.sampled_from([[1, 2, 3], [100, 500, 1000]])),
     "management": WORDS.map("http://{}:15672".format),
@@ -36,13 +38,14 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "lost_after": SECONDS,
     "unreported_after": SECONDS,
     "worker_silence": st.floats(1, 1000),
+    "worker_template": st.sampled_from(["deployment", "pods", "-([0-9]+)$"]),
     "log_level": st.sampled_from(["debug", "error"]),
     "log_format": st.sampled_from(["text", "json"]),
     "event_queue_type": st.sampled_from(["quorum", "classic", "transient"]),
     "scope": st.sampled_from(["cluster", "host"]),
     **dict.fromkeys(("partitions", "partition"), st.integers(1, 1000)),
     **dict.fromkeys(("prefix", "app", "group", "host", "state_dir", "tls_server_name"), WORDS),
-    **dict.fromkeys(("event_exchange", "event_queue_prefix"), WORDS),
+    **dict.fromkeys(("event_exchange", "event_queue_prefix", "control_exchange"), WORDS),
     **{
         name: st.integers(1, 10**9)
         for name in ("max_attempts", "max_series", "max_workers", "reservoir")

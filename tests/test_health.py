@@ -13,6 +13,7 @@ from celery_statsd.chronicle import Chronicle
 from celery_statsd.errors import SinkDown
 from celery_statsd.health import OK, STILL, UNWELL, Health
 from celery_statsd.log import Log
+from celery_statsd.lookout import Lookout
 from celery_statsd.metric import Batch
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.probes.base import QueueFacts, Sight
@@ -165,13 +166,12 @@ def test_queues_and_workers_are_shown_as_they_are_told() -> None:
     assert (UNWELL, {"queues": {}, "age_s": None}) == patient.health.queues()
     glass = Glass()
     glass.shown = Sight((QueueFacts("mails.eu", 100, consumers=2),), 0.0)
-    patient.health.survey = Survey(glass, list, Log(stream=io.StringIO()))
-    patient.health.survey.look()
+    patient.health.lookout = Lookout(Survey(glass, list, Log(stream=io.StringIO())), None)
+    patient.health.lookout.survey.look()
     status, told = patient.health.queues()
     assert OK == status
-    assert {"mails.eu": {"length": 100, "consumers": 2, "level": 1, "unconsumed": 0}} == told[
-        "queues"
-    ]
+    expected = {"length": 100, "consumers": 2, "level": 1, "unconsumed": 0}
+    assert {"mails.eu": {**expected, "safe_to_scale_down": 0}} == told["queues"]
     patient.chronicle.feed([body(worker.beat(now, 7, active=2))], now)
     (found,) = patient.health.workers()[1]["workers"].items()
     assert "w1@web.1" == found[0]
@@ -189,4 +189,18 @@ def test_the_status_is_the_ledger_and_the_balance() -> None:
     )
     assert (1, 0) == (told["balance"]["reserved"], told["balance"]["difference"])
     assert {"down": False, "waiting": 0}.items() <= told["sinks"]["memory://"].items()
-    assert {"/healthz", "/queues", "/status", "/workers"} == set(patient.health.pages)
+    assert {"/findings", "/healthz", "/queues", "/status", "/workers"} == set(patient.health.pages)
+
+
+def test_what_is_wrong_is_shown_with_its_cure() -> None:
+    """As far as somebody has looked."""
+    patient = Patient()
+    assert (UNWELL, {"findings": [], "age_s": None}) == patient.health.findings()
+    glass = Glass()
+    glass.shown = Sight((QueueFacts("mails.eu", 100, consumers=0),), 0.0)
+    patient.health.lookout = Lookout(Survey(glass, list, Log(stream=io.StringIO())), None)
+    patient.health.lookout.survey.look()
+    status, told = patient.health.findings()
+    assert OK == status
+    assert [("unconsumed", "mails.eu")] == [(f["kind"], f["entity"]) for f in told["findings"]]
+    assert told["findings"][0]["cure"]

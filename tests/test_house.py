@@ -24,12 +24,17 @@ PACKAGE = ROOT / "celery_statsd"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("demo", "check", "camera", "watch", "catalogue", "lengths"),
+    ("demo", "check", "camera", "watch", "catalogue"),
+    ("muster",),
+    ("lengths",),
     ("agent",),
     ("health",),
     ("speaker",),
-    ("intake", "vitals", "understudy", "blueprint"),
+    ("vitals",),
+    ("lookout",),
+    ("intake", "understudy", "blueprint"),
     ("survey",),
+    ("interview",),
     ("chronicle", "replay", "outlet"),
     ("pipeline",),
     ("passages", "scribe", "standing"),
@@ -61,8 +66,9 @@ DOORS = {
 
 HEART = (
     "events", "choice", "task", "tracker", "endings", "queues", "life", "accounts", "roster",
-    "clocks", "rules.*", "lanes", "passage", "passages", "suspects", "aggregator", "scribe",
-    "names", "ledger", "metric", "pipeline", "scope", "standing",
+    "clocks", "crew", "findings", "probes.base", "rules.*", "lanes", "passage", "passages",
+    "suspects", "aggregator", "scribe", "names", "ledger", "metric", "pipeline", "scope",
+    "standing", "trends",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""
 

@@ -92,3 +92,13 @@ def test_a_life_outlives_its_process() -> None:
     assert (3, 2) == (again.reserved, again.running)
     again.unusual_reserved, again.unusual_running = 2, 1
     assert one.dump() == again.dump()
+
+
+def test_a_life_of_an_earlier_journal_is_read() -> None:
+    """What it did not tell yet is as of one that is new."""
+    (event,) = decode(body(Process().beat(NOON, 3))).events
+    plain = Life(event).dump()
+    for later in ("entity", "restarted_at", "version"):
+        del plain[later]
+    old = Life.load(plain)
+    assert (old.hostname, (), "") == (old.entity, old.restarted_at, old.version)

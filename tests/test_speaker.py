@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from celery_statsd.metric import OWN
 from celery_statsd.sinks.base import Address
 from celery_statsd.sinks.memory import MemorySink
 from celery_statsd.speaker import REGATHER, SKEW, aside
@@ -580,6 +581,24 @@ def test_who_is_served_speaks(reader: Singer) -> None:
     reader.speaker.serve(False, time.time())
     reader.beat(0.0)
     assert set() == reporters(reader)
+
+
+def test_who_was_first_tells_of_the_queues(reader: Singer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody sends any events: messages may wait where there are no workers."""
+    monkeypatch.setattr(type(reader.voice), "stood_by", False)
+
+    def told() -> set[tuple[str, str]]:
+        reader.chronicle.pipeline.note("queue", "etl", "length", 5)
+        reader.chronicle.pipeline.note("cluster", "all", "findings", 1)
+        reader.beat(0.0)
+        _, batch = reader.mail[0].entries[-1]
+        return {(s.family, s.metric) for s, _ in batch.gauges if s.family not in OWN}
+
+    assert reader.speaker.leads
+    assert {("queue", "length")} == told()
+    monkeypatch.setattr(type(reader.voice), "stood_by", True)
+    assert not reader.speaker.leads
+    assert set() == told()
 
 
 def test_who_takes_over_lets_an_interval_pass(

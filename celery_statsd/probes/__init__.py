@@ -17,6 +17,22 @@ PROBES = {
 """Transport -> where its probe is; `management` stands for the API of RabbitMQ."""
 
 
+REDIS = ("redis", "rediss", "sentinel")
+"""Where kombu gives what workers hold for too long to others as well."""
+
+VISIBILITY = 3600.0
+"""Seconds: kombu's default of `visibility_timeout` (kombu.transport.redis.Channel)."""
+
+
+def visibility_of(broker: Broker) -> float | None:
+    """Seconds after which a message that a worker holds is given to others too; None for a broker
+    that does not do so."""
+    if probed(broker)[0] not in REDIS:
+        return None
+    told = broker.transport_options.get("visibility_timeout")
+    return float(told) if isinstance(told, int | float) and told > 0 else VISIBILITY
+
+
 def probe_for(broker: Broker) -> Probe | None:
     """The probe of `broker`; None where there is none for its transport. Raises ConfigError."""
     transport, broker = probed(broker)

@@ -32,12 +32,14 @@ class QueueFacts:
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What one look has found: the queues in the order they were asked for, and of the broker how
-    many clients it has, the bytes it uses, and the seconds it took to answer."""
+    many clients it has, the bytes it uses, the messages that workers hold (of whatever queue), and
+    the seconds it took to answer."""
 
     queues: tuple[QueueFacts, ...]
     ping: float
     connections: int | None = None
     memory_bytes: int | None = None
+    unacked: int | None = None
 
 
 class Probe(ABC):

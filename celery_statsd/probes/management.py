@@ -33,14 +33,14 @@ _COLUMNS = {
     "consumers": "consumers",
     "memory_bytes": "memory",
     "oldest_at": "head_message_timestamp",
-    "durable": "durable",
 }
+_TOLD = (*_COLUMNS.values(), "durable", "vhost")
 _NOT_OF_TASKS = ("celeryev.", "celery.statsd", "amq.", "bcast.")
 
 
 class ManagementProbe(Probe):
     """Looks by three requests, however many queues there are; also tells of durable queues that
-    nobody asked for."""
+    nobody asked for, of its own vhost or of `all_vhosts` that its user may see."""
 
     def __init__(self, broker: Broker) -> None:
         """Raises ConfigError for an address that is none."""
@@ -53,15 +53,17 @@ class ManagementProbe(Probe):
         host = parts.netloc.rpartition("@")[2]
         self._base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
         self._vhost = parse_url(broker.urls[0])["virtual_host"] or "/"
+        self._of_all = broker.all_vhosts
 
     def look(self, queues: Collection[str]) -> Sight:
         began = time.perf_counter()
-        columns = urlencode({"columns": ",".join(_COLUMNS.values())})
-        rows = self._get(f"queues/{quote(self._vhost, safe='')}?{columns}")
+        columns = urlencode({"columns": ",".join(_TOLD)})
+        place = "queues" if self._of_all else f"queues/{quote(self._vhost, safe='')}"
+        rows = self._get(f"{place}?{columns}")
         ping = time.perf_counter() - began
-        there = {row["name"]: row for row in rows or ()}
+        there = {self._name(row): row for row in rows or ()}
         names = dict.fromkeys((*queues, *(name for name in there if _is_of_tasks(there[name]))))
-        found = (_facts(name, there.get(name)) for name in names)
+        found = [_facts(name, there.get(name)) for name in names]
         # What has no statistics yet is an empty list where there will be an object.
         totals = dict(self._get("overview").get("object_totals") or {})
         nodes = map(dict, self._get("nodes?columns=mem_used") or ())
@@ -70,6 +72,12 @@ class ManagementProbe(Probe):
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+    def _name(self, row: Mapping[str, Any]) -> str:
+        """A queue's own name; before it the vhost, if that is not the agent's."""
+        vhost = row.get("vhost", self._vhost)
+        name = str(row["name"])
+        return name if vhost == self._vhost else f"{vhost}/{name}"
 
     def _get(self, path: str) -> Any:
         """What is answered; None when that is not this user's business. Raises BrokerLost."""
@@ -91,7 +99,7 @@ class ManagementProbe(Probe):
 def _facts(name: str, row: Mapping[str, Any] | None) -> QueueFacts:
     if row is None:
         return QueueFacts(name, 0, 0, 0)
-    found = {field: row.get(column) for field, column in _COLUMNS.items() if field != "durable"}
+    found = {field: row.get(column) for field, column in _COLUMNS.items()}
     return QueueFacts(**found | {"name": name, "oldest_at": found["oldest_at"] or None})
 
 

@@ -95,9 +95,13 @@ class RedisProbe(Probe):
             )
             for queue, some in lists.items()
         ]
-        memory, clients = (answers.get(aside) for aside in asides[1:])
+        held, memory, clients = (answers.get(aside) for aside in asides)
         return Sight(
-            tuple(found), ping, _fact(clients, "connected_clients"), _fact(memory, "used_memory")
+            tuple(found),
+            ping,
+            _fact(clients, "connected_clients"),
+            _fact(memory, "used_memory"),
+            _sum([held]),
         )
 
     def _ask(self, questions: Sequence[Question]) -> dict[Question, Any]:

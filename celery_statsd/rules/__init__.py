@@ -5,7 +5,7 @@ from celery_statsd.rules import agent, queue, task, worker
 from celery_statsd.rules.base import Rule
 
 CATALOGUE: tuple[Rule, ...] = (
-    *task.RULES, *queue.QUEUE, *worker.RULES, *queue.BROKER, *agent.RULES,
+    *task.RULES, *queue.CLUSTER, *queue.QUEUE, *worker.RULES, *queue.BROKER, *agent.RULES,
 )  # fmt: skip
 """In the order of the README."""
 

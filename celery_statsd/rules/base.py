@@ -4,7 +4,7 @@ Counters and timers speak when the last of the moments they need becomes known; 
 at each flush. The row's help is its documentation: the README's table is made from the rows.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,8 @@ class Rule:
 
     `needs` are the moments that must be known; then a counter counts, and a timer's `times` takes
     attempts, many at a time, and gives the seconds of those that have any. A gauge's `value` takes
-    the Life or whatever else it is read from. Timers are sent in ms, all else in `unit`.
+    the Life or whatever else it is read from. Timers are sent in ms, all else in `unit`. `fold`
+    makes one value of those of workers that are one in the metrics.
     """
 
     metric: str
@@ -38,3 +39,4 @@ class Rule:
     needs: tuple[Moment, ...] = ()
     value: Callable[[Any], float | None] = nothing
     times: Callable[[Iterable[Any]], list[float]] = nothings
+    fold: Callable[[Sequence[float]], float] = sum

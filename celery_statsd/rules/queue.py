@@ -29,7 +29,11 @@ def _gauge(metric: str, text: str, unit: str = "messages") -> Rule:
 QUEUE = (
     _gauge("length", "Messages that wait, of all priorities; not those that workers hold."),
     _gauge("unacked", "Messages that workers hold: running, prefetched, or kept for an ETA."),
-    _gauge("consumers", "Who takes from it; absent where the broker does not tell.", "1"),
+    _gauge(
+        "consumers",
+        "Who takes from it; on Redis the living workers that say so. Absent if nobody knows.",
+        "1",
+    ),
     _gauge("unconsumed", "Its length while nobody takes from it, else 0."),
     _gauge("oldest_age_s", "Since the oldest that waits was sent, where that is known.", "s"),
     _gauge("memory_bytes", "What the broker needs for it.", "bytes"),
@@ -38,6 +42,22 @@ QUEUE = (
         "How long is too long, by `queue_levels`: 0 good, 1 fine, 2 be careful, 3 bad.",
         "1",
     ),
+    _gauge(
+        "drain_s", "Until it is empty, at the pace of the last minute; absent if it grows.", "s"
+    ),
+    _gauge(
+        "safe_to_scale_down",
+        "1 while nothing waits, nor is in the hands of those who take from it; else, and while "
+        "nobody knows, 0.",
+        "1",
+    ),
+    _gauge("stuck", "1 while nothing moves though its workers are idle, else 0.", "1"),
+    _gauge("head_of_line", "1 while one task has all slots and others wait, else 0.", "1"),
+    _gauge("idle_elsewhere", "1 while it waits and slots of empty queues are free, else 0.", "1"),
+)
+
+CLUSTER = (
+    Rule("findings", Kind.GAUGE, "What is wrong between queues and workers.", ("cluster",), "1"),
 )
 
 BROKER = (
@@ -45,7 +65,16 @@ BROKER = (
     Rule("up", Kind.GAUGE, "1 while the agent listens, 0 while the broker is away.", ("broker",)),
     Rule("connections", Kind.GAUGE, "Clients the broker has.", ("broker",), "1"),
     Rule("memory_bytes", Kind.GAUGE, "What the broker uses.", ("broker",), "bytes"),
+    Rule(
+        "unacked",
+        Kind.GAUGE,
+        "Messages that workers hold, of whatever queue.",
+        ("broker",),
+        "messages",
+    ),
     Rule("looks", Kind.COUNTER, "Looks at the queues that were answered.", ("broker",)),
     Rule("looks_failed", Kind.COUNTER, "Looks at the queues that were not.", ("broker",)),
+    Rule("asks", Kind.COUNTER, "Times the workers were asked what they do.", ("broker",)),
+    Rule("asks_failed", Kind.COUNTER, "Times they could not be asked.", ("broker",)),
     Rule("ping", Kind.TIMER, "The broker's answer to a simple question.", ("broker",), "ms"),
 )

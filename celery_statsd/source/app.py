@@ -17,7 +17,11 @@ KEY = "celery_app"
 """The configuration key a bad app is blamed on."""
 
 # Settings of the same name on both sides, with Celery's defaults (celery.app.defaults).
-_DEFAULTS = {"event_exchange": "celeryev", "event_queue_prefix": "celeryev"}
+_DEFAULTS = {
+    "event_exchange": "celeryev",
+    "event_queue_prefix": "celeryev",
+    "control_exchange": "celery",
+}
 
 # The names in `broker_use_ssl`: py-amqp's and redis-py's.
 _TLS = {

@@ -64,7 +64,8 @@ class Broker:
     With `partitions` each hears that part of the workers whose number, from 1, is `partition`.
     Without `large_reads` each frame is read by py-amqp itself.
     On Redis every source hears everything; those of a `chorus` agree on who speaks (see `Mark`).
-    `management` is the URL of RabbitMQ's management API, "" for none.
+    `management` is the URL of RabbitMQ's management API, "" for none; `all_vhosts`: it is asked for
+    the queues of all.
     """
 
     urls: tuple[str, ...]
@@ -79,6 +80,7 @@ class Broker:
     chorus: bool = False
     large_reads: bool = True
     management: str = ""
+    all_vhosts: bool = False
 
     def __post_init__(self) -> None:
         if any(url.startswith(TLS_SCHEMES) for url in self.urls):
@@ -225,6 +227,11 @@ class Source(ABC):
     @property
     def chorus(self) -> bool:
         """Whether flushes end at marks; else they may end anywhere."""
+        return False
+
+    @property
+    def leads(self) -> bool:
+        """Whether it holds the lease of its chorus."""
         return False
 
     @property

@@ -74,6 +74,11 @@ class RedisSource(Source):
         return self._broker.chorus and not (self._lease.refused if self._lease else self._refused)
 
     @property
+    def leads(self) -> bool:
+        lease = self._lease
+        return lease is not None and lease.held
+
+    @property
     def alone(self) -> bool:
         return self._lease.alone if self._lease else self._alone
 

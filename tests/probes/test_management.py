@@ -112,3 +112,24 @@ def test_an_api_that_is_not_there_is_told() -> None:
     with pytest.raises(BrokerLost, match="does not answer"):
         probe.look([])
     probe.close()
+
+
+def test_the_queues_of_all_vhosts_are_told_if_that_is_asked_for(rabbitmq: RabbitMQ) -> None:
+    """Those of others with their vhost before them."""
+    mine, other = rabbitmq.fresh_url(), rabbitmq.fresh_url()
+    for url, number in ((mine, 1), (other, 2)):
+        with channel(url, confirms=True) as plain:
+            plain.queue_declare("etl", durable=True, auto_delete=False)
+            for _ in range(number):
+                plain.basic_publish(amqp.Message("x"), "", "etl")
+    api = f"http://guest:guest@127.0.0.1:{rabbitmq.management_port}"
+    probe = ManagementProbe(Broker((mine,), management=api, all_vhosts=True))
+    theirs = f"{vhost(other)}/etl"
+
+    def told(queues: dict[str, QueueFacts]) -> bool:
+        found = [queues[name].length if name in queues else None for name in ("etl", theirs)]
+        return found == [1, 2]
+
+    sight_when(probe, told)
+    alone = {facts.name for facts in probe_of(rabbitmq, mine).look([]).queues}
+    assert {"etl"} == alone

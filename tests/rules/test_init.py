@@ -24,7 +24,14 @@ def test_each_row_is_sound(rule):
 
 def test_the_catalogue_is_all_rows():
     """Those of each module, in the order of the README."""
-    assert (*task.RULES, *queue.QUEUE, *worker.RULES, *queue.BROKER, *agent.RULES) == CATALOGUE
+    assert (
+        *task.RULES,
+        *queue.CLUSTER,
+        *queue.QUEUE,
+        *worker.RULES,
+        *queue.BROKER,
+        *agent.RULES,
+    ) == CATALOGUE
 
 
 def test_a_name_has_one_kind_in_a_family():

@@ -6,10 +6,15 @@ from celery_statsd.events import Moment, decode
 from celery_statsd.life import Life, State
 from celery_statsd.metric import Kind
 from celery_statsd.rules import worker
+from celery_statsd.rules.base import nothing
 from celery_statsd.rules.worker import Sight
 from tests.bodies import NOON, Process, body
 
-GAUGES = {rule.metric: rule.value for rule in worker.RULES if rule.kind is Kind.GAUGE}
+GAUGES = {
+    rule.metric: rule.value
+    for rule in worker.RULES
+    if rule.kind is Kind.GAUGE and rule.value is not nothing
+}
 
 
 def life(**fields: object) -> Life:
@@ -31,6 +36,7 @@ def test_a_worker_that_beats():
     assert {
         "up": 1.0, "active": 3, "reserved": 2, "processed": 42, "heartbeat_age_s": 5.0,
         "loadavg_1m": 0.5, "loadavg_5m": 0.25, "loadavg_15m": 0.125, "clock_skew_ms": -250.0,
+        "flapping": 0.0,
     } == seen(life(state=State.UP, unusual_reserved=2))  # fmt: skip
 
 
@@ -46,7 +52,7 @@ def test_up_is_absent_when_nobody_can_know(state, up):
 def test_what_was_never_told_is_absent():
     """A worker without heartbeat: only what we count ourselves."""
     (event,) = decode(body(Process().started("a", NOON))).events
-    assert {"reserved": 0} == {
+    assert {"reserved": 0, "flapping": 0} == {
         metric: value for metric, value in seen(Life(event), lag=None).items() if value is not None
     }
 
@@ -70,3 +76,16 @@ def test_the_counters_of_a_life():
         "restarts": (Moment.RESTARTED,),
         "events_lost": (Moment.EVENTS_LOST,),
     } == counters
+
+
+@pytest.mark.parametrize(
+    ("restarts", "flaps"), [((), 0), ((0, 1), 0), ((0, 1, 2), 1), ((-600, 1, 2), 0)]
+)
+def test_who_begins_anew_three_times_in_ten_minutes_flaps(restarts, flaps):
+    """Whatever was before."""
+    of, (event,) = life(), decode(body(Process().beat(NOON, 0))).events
+    for after in restarts:
+        born = Life(event)
+        born.succeed(of, NOON + 5 + after)
+        of = born
+    assert flaps == seen(of)["flapping"]
