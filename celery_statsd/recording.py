@@ -12,7 +12,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -70,10 +70,14 @@ class Cue:
 Entry = Recorded | Cue
 
 
-def entries(paths: Iterable[str]) -> Iterator[Entry]:
-    """What the files hold, which are parts of one stream. Raises ConfigError."""
+def entries(paths: Iterable[str], cut: Callable[[str, int], None] | None = None) -> Iterator[Entry]:
+    """What the files hold, which are parts of one stream. Raises ConfigError.
+
+    A file that ends within a line, as one whose recorder was killed, is taken up to there if `cut`
+    is given; it is called with the file's name and the number of its sound lines.
+    """
     previous: float = float("-inf")
-    every = (row for path in paths for row in _rows(path))
+    every = (row for path in paths for row in _rows(path, cut))
     for batch, rows in groupby(every, key=lambda row: row.get("_batch")):
         if batch is None:
             yield from map(_cue, rows)
@@ -105,13 +109,20 @@ def adopted(settings: Settings, told: Mapping[str, Any]) -> Settings:
     return replace(settings, **values, origins=origins)
 
 
-def _rows(path: str) -> Iterator[dict[str, Any]]:
+def _rows(path: str, cut: Callable[[str, int], None] | None) -> Iterator[dict[str, Any]]:
+    sound = 0
     try:
         with _opened(path) as lines:
             for ordinal, line in enumerate(lines, 1):
+                if cut and not line.endswith("\n") and not _is_json(line):
+                    raise EOFError("the last line is not whole")
                 if line.strip():
                     yield _row(path, ordinal, line)
+                sound = ordinal
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        if cut and sound and isinstance(error, EOFError):
+            cut(path, sound)
+            return
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(path, f"cannot be read ({reason})", "name a recorded stream") from None
 
@@ -137,6 +148,14 @@ def _row(path: str, ordinal: int, line: str) -> dict[str, Any]:
         problem = f"line {ordinal} says format {str(row['_format'])[:20]}, known is {FORMAT}"
         raise ConfigError(path, problem, "replay it with the version that recorded it")
     return row
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_recorded(row: dict[str, Any]) -> bool:

@@ -39,10 +39,13 @@ class Tape:
         self._packed = packed
         self._whole = whole
         self._file: IO[bytes] | None = None
+        self._opened: list[IO[bytes]] = []
 
     def begin(self, now: float, settings: Mapping[str, Any]) -> None:
         """A pipeline of these settings begins at `now` (epoch seconds)."""
-        self._file = self._tried(lambda: _made(self.path, self._packed))
+        raw = self._tried(lambda: _made(self.path))
+        self._file = _packer(raw) if self._packed else raw
+        self._opened = [self._file, raw]
         self.cue("begin", now, _format=FORMAT, _settings=dict(settings))
 
     def cue(self, what: str, now: float, **facts: Any) -> None:
@@ -79,8 +82,8 @@ class Tape:
 
     def close(self) -> None:
         """The last of it; nothing can be written any more."""
-        if self._file:
-            self._tried(self._file.close)
+        for file in self._opened:
+            self._tried(file.close)
 
     def _write(self, row: Mapping[str, Any]) -> None:
         assert self._file
@@ -97,11 +100,12 @@ class Tape:
             raise ConfigError(self.path, problem, "name a file that can") from None
 
 
-def _made(path: str, packed: bool) -> IO[bytes]:
-    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb")
-    if not packed:
-        return file
-    return cast("IO[bytes]", gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0))
+def _made(path: str) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb")
+
+
+def _packer(raw: IO[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0))
 
 
 def _is_bad_as_a_whole(bad: tuple[str, ...]) -> bool:

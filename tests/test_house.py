@@ -24,6 +24,7 @@ PACKAGE = ROOT / "celery_statsd"
 FLOORS = (
     ("__main__",),
     ("cli",),
+    ("recorder",),
     ("demo", "check", "camera", "watch", "catalogue", "lengths"),
     ("agent",),
     ("health",),

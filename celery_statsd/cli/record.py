@@ -18,9 +18,7 @@ from celery_statsd.keys import Settings
 @click.option("--gzip", "packed", is_flag=True, help="Packed, as it is when FILE ends in .gz.")
 @click.option("--seconds", type=click.FloatRange(min=0.0), help="Stop after so long.")
 @with_settings
-def record(
-    settings: Settings, file: str, whole: bool, packed: bool, seconds: float | None
-) -> None:
+def record(settings: Settings, file: str, whole: bool, packed: bool, seconds: float | None) -> None:
     """Record the messages as they pass, for `replay`: a bug report is then one file.
 
     With --sink the metrics are sent meanwhile; `replay` sends the same. Arguments, results and

@@ -29,7 +29,7 @@ def replay(
     A recording's own settings hold where no other is set.
     """
     replaying, recording = part("replay"), part("recording")
-    told, entries = _begun(recording.entries(files))
+    told, entries = _begun(recording.entries(files, _tell_cut))
     settings = recording.adopted(settings, told)
     pipeline = part("blueprint").pipeline_of(settings)
     sinks = [part("sinks").sink_from(address) for address in asked_sinks(settings)]
@@ -48,6 +48,10 @@ def replay(
     elif not sinks:
         for line in replaying.as_text(found):
             click.echo(line)
+
+
+def _tell_cut(path: str, lines: int) -> None:
+    click.echo(f"celery-statsd: {path}: is cut off after line {lines}; replayed so far", err=True)
 
 
 def _begun(entries: Iterator[Any]) -> tuple[dict[str, Any], Iterator[Any]]:
