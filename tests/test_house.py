@@ -51,7 +51,7 @@ DOORS = {
     "click": ("cli.*",),
     "yaml": ("config",),
     "statsd": ("sinks.wire",),
-    "celery": ("source.*", "demo.*"),
+    "celery": ("source.*", "demo.*", "camera", "instrument"),
     "kombu": ("source.*", "probes.*", "demo.*"),
     "amqp": ("source.*", "probes.*", "demo.*"),
     "redis": ("source.*", "probes.*", "demo.*"),
