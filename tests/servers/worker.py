@@ -51,6 +51,11 @@ class Cluster:
             "PYTHONPATH": str(REPOSITORY),
         }
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to take part in the workload."""
+        return {**self._env}
+
     def worker(self, name: str, pool: str, queues: Sequence[str], concurrency: int = 4) -> Worker:
         """Start a worker and return it, consuming."""
         flags = ("--pool", pool, "--concurrency", str(concurrency), "--queues", ",".join(queues))
