@@ -1,5 +1,6 @@
 """Real Celery workers, and the cluster they make with one broker and one truth file."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,11 @@ class Cluster:
     def environment(self) -> dict[str, str]:
         """What a process needs to take part in the workload."""
         return {**self._env}
+
+    def instrument(self, sink: str, name: str, interval: float = 1.0) -> None:
+        """Have all that is started from now on count inside, and tell `sink` under that name."""
+        told = {"sink": sink, "name": name, "flush_interval": interval}
+        self._env["WORKLOAD_INSTRUMENT"] = json.dumps(told)
 
     def worker(self, name: str, pool: str, queues: Sequence[str], concurrency: int = 4) -> Worker:
         """Start a worker and return it, consuming."""

@@ -1,0 +1,236 @@
+"""Counts inside of somebody else's process, and costs it as little as can be.
+
+`note` appends a row to a deque, and nothing else: no lock, no system call. A thread adds the rows
+up, each second, and sends each interval what has changed, to sinks of its own.
+
+Laws:
+1. What is counted here is a part: many processes tell the same series, and a StatsD adds them up.
+   So there are counters and timers and no gauges, and a counter is told when it is first seen (as
+   0, so that its series is there) and when it has grown.
+2. A fork takes nothing along: what the parent has not sent yet it sends itself. The child begins
+   anew, with sockets, locks and a thread of its own.
+3. Rows are bounded; those past the bound are counted as `forgotten` and told.
+4. No call raises, but for those that make it.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+from celery_statsd.aggregator import Aggregator
+from celery_statsd.errors import CeleryStatsdError, SinkDown
+from celery_statsd.log import Log
+from celery_statsd.metric import Batch, Kind, Series
+from celery_statsd.names import Names
+from celery_statsd.rules import COUNTERS, WORDS
+from celery_statsd.rules.task import LONGEST
+from celery_statsd.rules.task import RULES as TASK_RULES
+from celery_statsd.sinks.base import Sink
+from celery_statsd.trouble import Trouble
+
+MOST_ROWS = 100_000
+"""Rows that may wait to be added up (some 200 bytes each)."""
+
+ADD_UP = 1.0
+"""Seconds between two times the rows are added up."""
+
+PATIENCE = 2.0
+"""Seconds that an ending process waits for a flush that is under way."""
+
+
+class Row(NamedTuple):
+    """What happened to a task: a counter's name, and the entities it is told of.
+
+    `times` are timers and their values in seconds, of the same entities.
+    """
+
+    metric: str
+    task: str
+    worker: str | None = None
+    queue: str | None = None
+    error: str | None = None
+    times: tuple[tuple[str, float], ...] = ()
+
+
+_FAMILIES = {
+    (kind, metric): tuple(
+        dict.fromkeys(
+            family
+            for rule in TASK_RULES
+            if (rule.kind, rule.metric) == (kind, metric)
+            for family in rule.families
+        )
+    )
+    for kind in (Kind.COUNTER, Kind.TIMER)
+    for metric in {rule.metric for rule in TASK_RULES if rule.kind is kind}
+}
+"""The families in which a metric stands, by the catalogue."""
+
+
+def _entities(row: Row) -> dict[str, str | None]:
+    return {
+        "cluster": "all",
+        "task": row.task,
+        "worker": row.worker,
+        "queue": row.queue,
+        "exception": row.error,
+    }
+
+
+class Turnstile:
+    """Counts of one process, sent each `interval` (seconds) to what `make` makes.
+
+    `make` is called once in each process, in the thread that sends. `host` names this machine.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        make: Callable[[], Iterable[Sink]],
+        log: Log,
+        *,
+        prefix: str = "celery",
+        app: str = "default",
+        host: str = "localhost",
+        interval: float = 10.0,
+    ) -> None:
+        self._make = make
+        self._log = log
+        self._prefix = prefix
+        self._app = app
+        self._host = host
+        self._interval = interval
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def note(self, row: Row) -> None:
+        """Count `row`. Never waits, and never raises."""
+        if len(self._rows) >= MOST_ROWS:
+            self._forgotten += 1
+            return
+        self._rows.append(row)
+        if self._thread is None:
+            self._start()
+
+    def fault(self, error: Exception) -> None:
+        """Tell of a fault of ours, which nobody else shall see. Never raises."""
+        self._faulty.tell(time.monotonic(), error)
+
+    def flush(self, patience: float = -1) -> None:
+        """Send at once what has added up, unless another flush takes longer than `patience`
+        seconds (negative: wait for it). Never raises."""
+        self._work(lambda: self._send(self._drain()), patience)
+
+    def close(self) -> None:
+        """Send what is left, and send no more by itself. Never raises, and waits for seconds at
+        most; what is counted afterwards is sent by another `close`."""
+        self._over.set()
+        self.flush(PATIENCE)
+
+    def _begin(self) -> None:
+        """Begin anew, at nothing: also in the child of a fork, where no other thread lives on."""
+        now = time.time()
+        names = Names(self._prefix, self._app, "all", WORDS, self._host)
+        self._rows: deque[Row] = deque()
+        self._aggregator = Aggregator(names, COUNTERS)
+        self._aggregator.begin(now)
+        self._told: set[Series] = set()
+        self._sinks: list[Sink] | None = None
+        self._forgotten = 0
+        self._faulty = Trouble(self._log, "instrument_failed")
+        self._down = Trouble(self._log, "sink_down", "sink_back")
+        self._tallies: dict[str, int] = {}
+        self._sending = threading.Lock()
+        self._starting = threading.Lock()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="celery-statsd", daemon=True)
+                self._thread = thread
+                thread.start()
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._interval
+        while not self._over.wait(max(0.0, min(ADD_UP, due - time.monotonic()))):
+            if due <= time.monotonic():
+                due = max(due, time.monotonic() - self._interval) + self._interval
+                self.flush()
+            else:
+                self._work(_nothing)
+
+    def _work(self, then: Callable[[], None], patience: float = -1) -> None:
+        if self._sending.acquire(timeout=patience):
+            try:
+                self._add_up()
+                then()
+            except Exception as error:
+                self.fault(error)
+            finally:
+                self._sending.release()
+
+    def _add_up(self) -> None:
+        rows = self._rows
+        for _ in range(len(rows)):
+            self._take(rows.popleft())
+
+    def _take(self, row: Row) -> None:
+        entities = _entities(row)
+        for family in _FAMILIES[Kind.COUNTER, row.metric]:
+            entity = entities[family]
+            if entity is not None:
+                self._aggregator.count(family, entity, row.metric)
+        for metric, seconds in row.times:
+            if seconds > LONGEST:  # the sign of a broken clock: no time is better than that
+                self._count("timers_clamped", 1)
+                continue
+            self._count("timers_clamped", seconds < 0.0)
+            for family in _FAMILIES[Kind.TIMER, metric]:
+                entity = entities[family]
+                if entity is not None:
+                    self._aggregator.time(family, entity, metric, 1000.0 * max(0.0, seconds))
+
+    def _count(self, metric: str, amount: int) -> None:
+        if amount:
+            self._aggregator.count("agent", self._host, metric, amount)
+
+    def _drain(self) -> Batch:
+        for metric, total in self._totals().items():
+            self._count(metric, total - self._tallies.get(metric, 0))
+            self._tallies[metric] = total
+        batch = self._aggregator.drain(time.time())
+        told = self._told
+        rows = tuple(row for row in batch.counters if row[1] or row[0] not in told)
+        told.update(series for series, _ in rows)
+        return replace(batch, counters=rows)
+
+    def _totals(self) -> dict[str, int]:
+        tallies = [sink.tally for sink in self._sinks or ()]
+        return {
+            "forgotten": self._forgotten,
+            "series_folded": self._aggregator.folded,
+            "sink_errors": sum(tally.errors for tally in tallies),
+            "sink_dropped": sum(tally.dropped for tally in tallies),
+        }
+
+    def _send(self, batch: Batch) -> None:
+        if self._sinks is None:
+            self._sinks = list(self._make())
+        for sink in self._sinks:
+            try:
+                sink.send(batch)
+            except SinkDown as error:
+                self._down.tell(time.monotonic(), error)
+            except CeleryStatsdError as error:
+                self.fault(error)
+            else:
+                self._down.over(time.monotonic())
+
+
+def _nothing() -> None:
+    """Adding up is all."""
