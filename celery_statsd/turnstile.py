@@ -18,11 +18,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
 from celery_statsd.aggregator import Aggregator
-from celery_statsd.errors import CeleryStatsdError, SinkDown
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch, Kind, Series
 from celery_statsd.names import Names
@@ -141,7 +141,7 @@ class Turnstile:
         self._sinks: list[Sink] | None = None
         self._forgotten = 0
         self._faulty = Trouble(self._log, "instrument_failed")
-        self._down = Trouble(self._log, "sink_down", "sink_back")
+        self._down: dict[Sink, Trouble] = {}
         self._tallies: dict[str, int] = {}
         self._sending = threading.Lock()
         self._starting = threading.Lock()
@@ -152,8 +152,9 @@ class Turnstile:
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="celery-statsd", daemon=True)
-                self._thread = thread
-                thread.start()
+                with suppress(RuntimeError):  # an interpreter that shuts down: `close` will send
+                    thread.start()
+                    self._thread = thread
 
     def _run(self) -> None:
         due = time.monotonic() + self._interval
@@ -222,14 +223,19 @@ class Turnstile:
         if self._sinks is None:
             self._sinks = list(self._make())
         for sink in self._sinks:
+            trouble = self._trouble_of(sink)
             try:
                 sink.send(batch)
-            except SinkDown as error:
-                self._down.tell(time.monotonic(), error)
-            except CeleryStatsdError as error:
-                self.fault(error)
+            except Exception as error:  # none of them shall cost the others anything
+                trouble.tell(time.monotonic(), error)
             else:
-                self._down.over(time.monotonic())
+                trouble.over(time.monotonic())
+
+    def _trouble_of(self, sink: Sink) -> Trouble:
+        if sink not in self._down:
+            place = sink.address.text
+            self._down[sink] = Trouble(self._log, "sink_down", "sink_back", sink=place)
+        return self._down[sink]
 
 
 def _nothing() -> None:

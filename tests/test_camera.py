@@ -1,12 +1,7 @@
-"""Celery's camera: real workers, `celery events -c`, and the workload's own counts."""
+"""Celery's camera by itself; what it tells of real workers stands in `test_ways`."""
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,59 +10,7 @@ from celery_statsd.camera import Camera, as_sent
 from celery_statsd.errors import ConfigError
 from tests.bodies import NOON, Process
 from tests.servers.process import wait_until
-from tests.servers.redis import Redis
-from tests.servers.worker import MODULE, Cluster
 from tests.sums import Receiver
-
-
-@contextmanager
-def filming(
-    cluster: Cluster, folder: Path, receiver: Receiver
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A camera in another time zone than the workers', once it hears them."""
-    environment = {
-        **os.environ,
-        **cluster.environment,
-        "TZ": "Asia/Kolkata",
-        "CELERY_STATSD_SINKS": receiver.address,
-        "CELERY_STATSD_APP": "film",
-    }
-    command = [sys.executable, "-m", "celery", "-A", MODULE, "events"]
-    with (folder / "out").open("wb") as out:
-        running = subprocess.Popen(
-            [*command, "-c", "celery_statsd.camera.Camera", "--frequency", "1"],
-            env=environment, cwd=folder, stdout=out, stderr=out,
-        )  # fmt: skip
-    try:
-        wait_until(lambda: receiver.gauge("film", "agent", None, "series"), 20, "it has flushed")
-        yield running
-    finally:
-        running.kill()
-        running.wait(10)
-
-
-def test_a_camera_counts_what_the_workers_did(
-    tmp_path: Path, redis_server: Redis, clusters: Callable[[str], Cluster]
-) -> None:
-    """Each stage of each task, each exception, each queue, to the unit; no time is shifted by a
-    time zone; and SIGTERM ends it with a farewell."""
-    cluster = clusters(redis_server.fresh_url())
-    with Receiver() as receiver, filming(cluster, tmp_path, receiver) as running:
-        cluster.worker("fork.1", "prefork", ("q.any", "q.fork"))
-        cluster.mix()
-        cluster.stop()
-        wait_until(lambda: receiver.total("film", "worker", "offline"), 15, "the worker has left")
-        running.terminate()
-        assert 0 == running.wait(15)
-        truth = cluster.truth()
-
-        for stage, expected in truth.stages.items():
-            assert expected == receiver.counts("film", "task", stage), stage
-        assert truth.errors == receiver.counts("film", "exception", "failed")
-        assert truth.queues == receiver.counts("film", "queue", "sent")
-        assert 0 == receiver.gauge("film", "worker", None, "up")
-        assert max(receiver.values("film", "cluster", "wait")) < 60_000
-        assert max(receiver.values("film", "agent", "event_lag")) < 60_000
 
 
 class State:

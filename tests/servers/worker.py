@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.servers.process import REPOSITORY, Child
 from tests.servers.truth import Truth, lines
@@ -94,6 +94,10 @@ class Cluster:
     def truth(self) -> Truth:
         """What has happened so far."""
         return Truth.read(self._truth)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The same, line by line."""
+        return lines(self._truth)
 
     def __enter__(self) -> Self:
         return self
