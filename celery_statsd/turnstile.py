@@ -16,11 +16,12 @@ Laws:
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.log import Log
@@ -42,10 +43,14 @@ PATIENCE = 2.0
 """Seconds that an ending process waits for a flush that is under way."""
 
 
+Times = tuple[tuple[str, float], ...]
+"""Timers, and their values in seconds."""
+
+
 class Row(NamedTuple):
     """What happened to a task: a counter's name, and the entities it is told of.
 
-    `times` are timers and their values in seconds, of the same entities.
+    `times` are of the same entities.
     """
 
     metric: str
@@ -53,7 +58,7 @@ class Row(NamedTuple):
     worker: str | None = None
     queue: str | None = None
     error: str | None = None
-    times: tuple[tuple[str, float], ...] = ()
+    times: Times = ()
 
 
 _FAMILIES = {
@@ -69,16 +74,6 @@ _FAMILIES = {
     for metric in {rule.metric for rule in TASK_RULES if rule.kind is kind}
 }
 """The families in which a metric stands, by the catalogue."""
-
-
-def _entities(row: Row) -> dict[str, str | None]:
-    return {
-        "cluster": "all",
-        "task": row.task,
-        "worker": row.worker,
-        "queue": row.queue,
-        "exception": row.error,
-    }
 
 
 class Turnstile:
@@ -177,24 +172,45 @@ class Turnstile:
 
     def _add_up(self) -> None:
         rows = self._rows
+        alike: defaultdict[tuple[Any, ...], list[Times]] = defaultdict(list)
         for _ in range(len(rows)):
-            self._take(rows.popleft())
+            row = rows.popleft()
+            alike[row[:-1]].append(row.times)
+        for facts, times in alike.items():
+            try:
+                self._take(Row(*facts), times)
+            except Exception as error:  # it costs these rows, and no others
+                self.fault(error)
 
-    def _take(self, row: Row) -> None:
-        entities = _entities(row)
+    def _take(self, row: Row, times: Sequence[Times]) -> None:
+        """Add up rows that are alike but for their times."""
+        entities = {
+            "cluster": "all",
+            "task": row.task,
+            "worker": row.worker,
+            "queue": row.queue,
+            "exception": row.error,
+        }
         for family in _FAMILIES[Kind.COUNTER, row.metric]:
-            entity = entities[family]
-            if entity is not None:
-                self._aggregator.count(family, entity, row.metric)
-        for metric, seconds in row.times:
-            if seconds > LONGEST:  # the sign of a broken clock: no time is better than that
-                self._count("timers_clamped", 1)
-                continue
-            self._count("timers_clamped", seconds < 0.0)
-            for family in _FAMILIES[Kind.TIMER, metric]:
-                entity = entities[family]
-                if entity is not None:
-                    self._aggregator.time(family, entity, metric, 1000.0 * max(0.0, seconds))
+            if (entity := entities[family]) is not None:
+                self._aggregator.count(family, entity, row.metric, len(times))
+        timed: defaultdict[str, list[float]] = defaultdict(list)
+        for timer, seconds in chain.from_iterable(times):
+            timed[timer].append(seconds)
+        for timer, values in timed.items():
+            milliseconds = self._milliseconds(values)
+            for family in _FAMILIES[Kind.TIMER, timer]:
+                if (entity := entities[family]) is not None and milliseconds:
+                    self._aggregator.time_all(family, entity, timer, milliseconds)
+
+    def _milliseconds(self, values: Sequence[float]) -> list[float]:
+        """`values` (seconds) as they are told: what clocks made negative as 0, what they made
+        absurd not at all."""
+        sound = [1000.0 * value for value in values if 0.0 <= value <= LONGEST]
+        if len(sound) != len(values):
+            sound += [0.0 for value in values if value < 0.0]
+            self._count("timers_clamped", sum(not 0.0 <= value <= LONGEST for value in values))
+        return sound
 
     def _count(self, metric: str, amount: int) -> None:
         if amount:

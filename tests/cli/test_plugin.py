@@ -145,7 +145,7 @@ def test_the_agent_runs_in_celery(tmp_path: Path, redis_server: Redis) -> None:
     assert b"statsd\0agent" in listed
 
 
-@pytest.mark.parametrize("command", [(), ("agent",), ("queues",), ("record",), ("replay",)])
+@pytest.mark.parametrize("command", [(), ("record",)])
 def test_each_command_has_its_help(tmp_path: Path, command: tuple[str, ...]) -> None:
     """Under the name it has in Celery."""
     found = celery(tmp_path, "statsd", *command, "--help")

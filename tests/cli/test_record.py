@@ -10,9 +10,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -53,7 +53,7 @@ class Catcher:
 
 SINKS = ("statsd+tcp", "graphite")
 
-FLAGS = {"redis": (), "rabbitmq": ("--whole", "--gzip")}
+FLAGS = {"plain": (), "packed": ("--whole", "--gzip")}
 """How each stream is recorded."""
 
 
@@ -74,40 +74,52 @@ def addresses(catchers: dict[str, Catcher]) -> list[str]:
     return [f"--sink={scheme}://127.0.0.1:{one.port}" for scheme, one in catchers.items()]
 
 
-class Taken:
-    """A mixed workload of real workers, what was recorded of it, and what was sent meanwhile."""
+class Taken(NamedTuple):
+    """A recording of a mixed workload of real workers, and what was sent meanwhile."""
 
-    def __init__(self, cluster: Cluster, path: Path, sent: dict[str, bytes], whole: bool) -> None:
-        self.cluster = cluster
-        self.whole = whole
-        self.path = path
-        self.sent = sent
+    cluster: Cluster
+    path: Path
+    sent: dict[str, bytes]
+    whole: bool
 
 
-@pytest.fixture(scope="module", params=["redis", "rabbitmq"])
-def taken(
-    request: pytest.FixtureRequest,
+@pytest.fixture(scope="module")
+def both(
+    rabbitmq: RabbitMQ,
     clusters: Callable[[str], Cluster],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Taken:
-    """On Redis into a plain file, on RabbitMQ all of it into a packed one."""
-    names = {"redis": "redis_server", "rabbitmq": "rabbitmq"}
-    server: Redis | RabbitMQ = request.getfixturevalue(names[request.param])
-    url = server.fresh_url()
-    folder = tmp_path_factory.mktemp("record")
-    path = folder / "stream.ndjson"
-    catchers = {scheme: Catcher() for scheme in SINKS}
-    flags = [*addresses(catchers), "--app", "shop", *FLAGS[request.param]]
-    cluster = clusters(url)
-    with recording(folder, url, path, *flags) as running:
+) -> dict[str, Taken]:
+    """Two recorders of one stream, each as FLAGS says."""
+    url = rabbitmq.fresh_url()
+    made: dict[str, tuple[Path, dict[str, Catcher], Running]] = {}
+    with ExitStack() as stack:
+        for name, flags in FLAGS.items():
+            folder = tmp_path_factory.mktemp("record")
+            catchers = {scheme: Catcher() for scheme in SINKS}
+            path = folder / "stream.ndjson"
+            told = (*addresses(catchers), "--app", "shop", *flags)
+            made[name] = path, catchers, stack.enter_context(recording(folder, url, path, *told))
+        cluster = clusters(url)
         cluster.worker("fork.1", "prefork", ("q.any", "q.fork"))
         cluster.mix()
         cluster.stop()
-        wait_until(lambda: offline(catchers["graphite"].taken) >= 1, 15, "the worker has left")
-        assert 0 == running.end(signal.SIGTERM)
-        assert "recorded file=" in running.said
-    sent = {scheme: one.all() for scheme, one in catchers.items()}
-    return Taken(cluster, path, sent, "--whole" in flags)
+        for _, catchers, running in made.values():
+            wait_until(lambda of=catchers: offline(of["graphite"].taken), 15, "the worker is gone")
+            assert 0 == running.end(signal.SIGTERM)
+            assert "recorded file=" in running.said
+        return {
+            name: Taken(
+                cluster, path, {scheme: one.all() for scheme, one in catchers.items()},
+                whole="--whole" in FLAGS[name],
+            )
+            for name, (path, catchers, _) in made.items()
+        }  # fmt: skip
+
+
+@pytest.fixture(params=["plain", "packed"])
+def taken(request: pytest.FixtureRequest, both: dict[str, Taken]) -> Taken:
+    """Each of them."""
+    return both[request.param]
 
 
 def offline(text: bytes) -> int:
