@@ -23,10 +23,12 @@ class Plugin(Commands):
     """The commands, each of which answers every ConfigError itself: Celery would not."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As of any group, once no password is among the arguments."""
         start_again_without_secrets(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """As of any group; what is wrong ends with exit code 2."""
         write_what_no_terminal_knows()
         try:
             return super().invoke(ctx)
