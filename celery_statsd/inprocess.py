@@ -65,8 +65,9 @@ TIMED = ("succeeded", "failed", "retried")
 
 UID = "celery-statsd"
 
-# From 5.7 on Celery tells a rejection that is final as a failure.
-_FINAL_REJECTION_FAILS = tuple(map(int, celery.__version__.split(".")[:2])) >= (5, 7)
+
+FINAL_REJECTION_FAILS = tuple(map(int, celery.__version__.split(".")[:2])) >= (5, 7)
+"""Whether Celery tells a rejection without requeueing as a failure, as it does from 5.7 on."""
 
 Sinks = str | Sink | Iterable[str | Sink]
 
@@ -215,7 +216,7 @@ class Instrument:
     def _finished(self, task: Any, state: str | None, retval: Any, **_: Any) -> None:
         if state == "IGNORED":
             self._end("unreported", task, task.request)
-        elif state == "REJECTED" and _FINAL_REJECTION_FAILS and not retval.requeue:
+        elif state == "REJECTED" and FINAL_REJECTION_FAILS and not retval.requeue:
             self._end("failed", task, task.request, "Reject")
         elif state == "REJECTED":
             # A message that was acknowledged early cannot be given back, and nobody tells.

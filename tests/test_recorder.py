@@ -3,7 +3,7 @@
 import io
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from celery_statsd.chronicle import Chronicle
@@ -20,26 +20,30 @@ from celery_statsd.tape import Tape
 from tests.bodies import Process, body
 from tests.test_watch import Bodies
 
-INTERVAL = 0.2
-"""Seconds between two flushes."""
+INTERVAL, FLUSHES = 0.1, 4
+"""Seconds between two flushes, and how many there are in the end, at least."""
 
 
 class Mixed(Bodies):
-    """A source of messages with facts of their own; a None is a broker that is lost."""
+    """A source of messages with facts of their own; a None is a broker that is lost. It calls
+    `over` after some reads that found nothing."""
 
     def __init__(self, messages: Sequence[Message | None]) -> None:
         bodies = [message and message.body for message in messages]
         super().__init__(bodies)
+        self.over: Callable[[], None] = lambda: None
         self._facts = {m.body: m.facts for m in messages if m}
+        self._vain = 0
 
     def _read(self, timeout: float) -> Sequence[Message]:
-        found = super()._read(timeout)
+        found = super()._read(min(timeout, INTERVAL))
+        self._vain += not found
+        if self._vain > FLUSHES:
+            self.over()
         return [Message(m.body, self._facts[m.body], "task.multi") for m in found]
 
 
-def recorded(
-    path: Path, source: Bodies, scope: Scope = CLUSTER, seconds: float = 1.2
-) -> tuple[Pipeline, list[Batch]]:
+def recorded(path: Path, source: Mixed, scope: Scope = CLUSTER) -> tuple[Pipeline, list[Batch]]:
     """The pipeline and the batches of a live run that was recorded."""
     log, sink = Log(stream=io.StringIO()), MemorySink()
     chronicle = Chronicle(lambda: Pipeline(scope=scope), (), log)
@@ -54,7 +58,8 @@ def recorded(
         interval=INTERVAL,
         patience=5.0,
     )
-    recorder.run(time.monotonic() + seconds)
+    source.over = recorder.stop
+    recorder.run(time.monotonic() + 60)
     return chronicle.pipeline, sink.batches
 
 
@@ -74,7 +79,7 @@ def test_a_tape_holds_all_that_was_asked(tmp_path: Path) -> None:
     replayed = list(follow(entries([str(tmp_path / "a")]), again))
 
     assert replayed == live
-    assert len(live) >= 4
+    assert len(live) >= FLUSHES
     assert [False] * (len(live) - 1) + [True] == [batch.last for batch in live]
     assert {"not_json": 1, "content_type": 1} == dict(pipeline.ledger.bad)
     assert (5, 3) == (pipeline.ledger.events, pipeline.ledger.counted)
@@ -88,7 +93,7 @@ def test_what_belongs_to_other_hosts_is_not_recorded(tmp_path: Path) -> None:
     """`scope: host` hears its own."""
     (mine, other, _) = beats()
     source = Mixed([Message(mine, Facts(hostname="w@a")), Message(other, Facts(hostname="w@b"))])
-    pipeline, _ = recorded(tmp_path / "a", source, Scope("a", frozenset({"a"})), 0.3)
+    pipeline, _ = recorded(tmp_path / "a", source, Scope("a", frozenset({"a"})))
 
     assert 1 == pipeline.ledger.events
     assert 1 == sum(not isinstance(entry, Cue) for entry in entries([str(tmp_path / "a")]))
@@ -96,8 +101,8 @@ def test_what_belongs_to_other_hosts_is_not_recorded(tmp_path: Path) -> None:
 
 def test_it_leaves_the_broker(tmp_path: Path) -> None:
     """And ends when it is told to, with a tape that says so."""
-    source = Bodies([])
-    recorded(tmp_path / "a", source, seconds=0.1)
+    source = Mixed([])
+    recorded(tmp_path / "a", source)
 
     assert source.left
     assert "end" == list(entries([str(tmp_path / "a")]))[-1].what  # type: ignore[union-attr]
