@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests faults soak bench bench-heart bench-growth readme clean
+.PHONY: demo test check tests faults soak bench bench-heart bench-growth bench-inprocess readme clean
 
 ## The whole river on embedded parts; SECONDS=20 ends it by itself.
 demo: $(VENV)/.demo
@@ -60,6 +60,10 @@ bench-heart: $(VENV)/.test
 ## The same as attempts in flight, series and workers grow, and what they cost in memory.
 bench-growth: $(VENV)/.test
 	@$(BIN)/python -m benchmarks.growth $(ARGS)
+
+## What the in-process mode (celery_statsd.instrument) costs a task that does nothing.
+bench-inprocess: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.inprocess $(ARGS)
 
 readme: $(VENV)/.test
 	$(BIN)/python -m tests.readme

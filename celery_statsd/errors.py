@@ -2,11 +2,12 @@
 
 | error       | raised by             | answered by                                           |
 | ----------- | --------------------- | ----------------------------------------------------- |
-| ConfigError | config, any address   | `cli.main`: the sentence on stderr, exit code 2       |
+| ConfigError | config, any address   | `cli.tell`: the sentence on stderr, exit code 2       |
 | BadEvent    | `events.decode`       | `pipeline.feed`: counted under its reason             |
 | BrokerLost  | a source's own calls  | `source.base.Source.read`: logged once, opened again  |
 | AskRefused  | `probes.workers`      | `interview`: logged, counted; the workers' facts lack |
-| SinkDown    | `Sink.send`           | `outlet.Outlet`: logged once, counted; `replay.sent`  |
+| SinkDown    | `Sink.send`           | `outlet.Outlet`: logged once, counted; `replay.sent`, |
+|             |                       | `turnstile`: logged once                              |
 | StateLost   | `chronicle`           | itself: logged once, tried anew at each flush         |
 """
 

@@ -264,7 +264,7 @@ def _decode_one_by_one(body: bytes) -> Decoded:
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_PARTS:
         return Decoded([], ("too_many_parts",))
     try:
-        rows = json.loads(body, parse_int=_whole)
+        rows = json.loads(body, parse_int=whole_number)
     except (ValueError, RecursionError):
         return Decoded([], ("not_json",))
     events: list[Known] = []
@@ -283,7 +283,7 @@ def _decode_one_by_one(body: bytes) -> Decoded:
     return Decoded(events, tuple(bad), custom)
 
 
-def _whole(digits: str) -> float:
+def whole_number(digits: str) -> float:
     """An integer; one that Python would refuse to read, and all its neighbours with it, is inf."""
     return int(digits) if len(digits) <= LONGEST_INTEGER else math.inf
 
@@ -333,12 +333,24 @@ def exception_class(exception: str, traceback: str) -> str:
     billiard 4 says `ExceptionWithTraceback()` for hard time limits and lost children, and
     `Reject` has a text of its own: for both only the traceback tells.
     """
+    name = exception_name(exception, traceback)
+    return shortened(name.rpartition(".")[2]) if name else "unknown"
+
+
+def exception_name(exception: str, traceback: str) -> str:
+    """The same with its module, if that is told, and of any length; "" when nothing tells."""
     said = exception[:LONGEST_SAYING]
     named = _CLASS.match(said)
     if named and "(" in said and named[1] != "ExceptionWithTraceback":
-        return shortened(named[1].rpartition(".")[2])
+        return named[1]
     told = _CLASS.match(_last_words(traceback)[:LONGEST_SAYING])
-    return shortened(told[1].rpartition(".")[2]) if told else "unknown"
+    return told[1] if told else ""
+
+
+def unregistered(exception: str) -> str:
+    """The part of an exception's text that names the task a worker does not know; "" if none."""
+    named = _NOT_REGISTERED.match(exception)
+    return named[0] if named else ""
 
 
 def _last_words(traceback: str) -> str:

@@ -1,25 +1,21 @@
-"""A recorded stream, once more through the same pipeline, on the stream's own clock.
+"""A recorded stream, once more through the same pipeline.
 
-A recording is NDJSON, one event a line with its fields untouched, and the recorder's own fields
-with a leading underscore: `_received` (epoch seconds of its arrival), `_batch` (the ordinal of
-its message; events of one list share it), `_routing_key` (`task.multi` means a list). A `_batch`
-that falls means that the recorder was away. Files that end in `.gz` are unpacked.
+A recording with cues (see `recording`) is followed: the pipeline is asked what the recorder's was,
+in its order, so that each batch is the one that was flushed then, byte for byte. Any other runs on
+the stream's own clock.
 """
 
-import gzip
-import io
 import json
 import math
-import zlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
+from dataclasses import replace
 from typing import Any
 
 from celery_statsd.errors import ConfigError, SinkDown
 from celery_statsd.metric import Batch, Series, Timing
 from celery_statsd.pipeline import Pipeline
+from celery_statsd.recording import Cue, Entry
 from celery_statsd.sinks.backlog import joined
 from celery_statsd.sinks.base import Sink
 from celery_statsd.sinks.lines import number
@@ -30,80 +26,83 @@ TICK = 1.0
 LONGEST_LEAP = 7 * 86_400.0
 """Seconds between two messages; more is no pause but another stream, or a broken clock."""
 
-LATEST = 1e11
-"""Epoch seconds: a time of arrival is below this (milliseconds are not)."""
+
+def follow(recording: Iterable[Entry], pipeline: Pipeline) -> Iterator[Batch]:
+    """Ask `pipeline` what the recorder's was asked; yield each flush. Begins with a cue.
+
+    A recording that was cut off ends with a flush at its last moment.
+    """
+    follower, now, over = _Follower(pipeline), 0.0, True
+    for entry in recording:
+        now, over = entry.received, False
+        if not isinstance(entry, Cue):
+            pipeline.feed(entry.body, now)
+        elif entry.what in ("flush", "end"):
+            over = entry.what == "end"
+            yield follower.flush(now, last=over)
+        else:
+            follower.ask(entry)
+    if not over:
+        yield follower.flush(now, last=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """One message of a recording. `after_gap`: the recorder had been away just before."""
+class _Follower:
+    """Does what cues say."""
 
-    received: float
-    body: bytes
-    after_gap: bool
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._begun = False
 
+    def ask(self, cue: Cue) -> None:
+        """What gives nothing back."""
+        pipeline, now = self._pipeline, cue.received
+        match cue.what:
+            case "begin" if not self._begun:
+                self._begun = True
+                pipeline.begin(now)
+            case "tick":
+                pipeline.tick(now)
+            case "refused":
+                pipeline.refuse(str(cue.facts.get("_reason", "refused")))
+            case _:  # deaf; and between two recordings nobody listened, either
+                pipeline.deaf(now)
 
-def messages(paths: Iterable[str]) -> Iterator[Recorded]:
-    """The messages of the files, which are parts of one stream. Raises ConfigError."""
-    previous: float = -math.inf
-    every = (row for path in paths for row in _rows(path))
-    for batch, rows in groupby(every, key=itemgetter("_batch")):
-        yield _message(list(rows), after_gap=batch < previous)
-        previous = batch
-
-
-def _rows(path: str) -> Iterator[dict[str, Any]]:
-    opener = gzip.open if path.endswith(".gz") else io.open
-    try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for ordinal, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _row(path, ordinal, line)
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(path, f"cannot be read ({reason})", "name a recorded stream") from None
+    def flush(self, now: float, last: bool) -> Batch:
+        """A flush, or the farewell."""
+        if last:
+            self._pipeline.settle(now)
+        return self._pipeline.flush(now, last)
 
 
-def _row(path: str, ordinal: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        cure = "a recording holds one event a line"
-        raise ConfigError(path, f"line {ordinal} is not JSON", cure) from None
-    if not isinstance(row, dict) or not _is_recorded(row):
-        problem = f"line {ordinal} has no sound _batch, _received and _routing_key"
-        raise ConfigError(path, problem, "record it with `celery-statsd events --json`")
-    return row
+def paced(recording: Iterable[Entry], speed: float) -> Iterator[Entry]:
+    """`recording`, so many times as fast as it was recorded."""
+    began: float | None = None
+    first = 0.0
+    for entry in recording:
+        if began is None:
+            began, first = time.monotonic(), entry.received
+        due = began + (entry.received - first) / speed
+        time.sleep(max(0.0, due - time.monotonic()))
+        yield entry
 
 
-def _is_recorded(row: dict[str, Any]) -> bool:
-    received = row.get("_received")
-    return (
-        isinstance(row.get("_batch"), int)
-        and isinstance(row.get("_routing_key"), str)
-        and isinstance(received, int | float)
-        and 0 <= received < LATEST
-    )
-
-
-def _message(rows: list[dict[str, Any]], after_gap: bool) -> Recorded:
-    events = [{key: row[key] for key in row if not key.startswith("_")} for row in rows]
-    listed = len(rows) > 1 or rows[0]["_routing_key"] == "task.multi"
-    body = json.dumps(events if listed else events[0]).encode()
-    return Recorded(float(rows[0]["_received"]), body, after_gap)
-
-
-def replay(recording: Iterable[Recorded], pipeline: Pipeline, interval: float) -> Iterator[Batch]:
+def replay(recording: Iterable[Entry], pipeline: Pipeline, interval: float) -> Iterator[Batch]:
     """Feed `recording` to `pipeline`; yield each flush. Raises ConfigError.
 
-    Flushes fall on multiples of `interval` (seconds) of the stream's clock, which never runs
-    backwards; the last one is the first that comes a whole interval after the last message.
+    Of its cues only those are heeded that say what was (not) heard. Flushes fall on multiples of
+    `interval` (seconds) of the stream's clock, which never runs backwards; the last one is the
+    first that comes a whole interval after the last message.
     """
     clock: _Clock | None = None
-    for message in recording:
-        clock = clock or _Clock(pipeline, interval, message.received)
-        yield from clock.advance(message.received, message.after_gap)
-        pipeline.feed(message.body, clock.now)
+    for entry in recording:
+        clock = clock or _Clock(pipeline, interval, entry.received)
+        if isinstance(entry, Cue):
+            yield from clock.advance(entry.received, entry.what == "deaf")
+            if entry.what == "refused":
+                pipeline.refuse(str(entry.facts.get("_reason", "refused")))
+        else:
+            yield from clock.advance(entry.received, entry.after_gap)
+            pipeline.feed(entry.body, clock.now)
     if clock is not None:
         yield from clock.finish()
 
@@ -186,7 +185,8 @@ class Totals:
         """Add `batch`."""
         for series, total in batch.counters:
             self._counters[series] = self._counters.get(series, 0) + total
-        self._gauges.update(batch.gauges)
+        if not batch.last:  # a farewell sets them to 0, whatever they were
+            self._gauges.update(batch.gauges)
         for series, timing in batch.timers:
             bare = replace(timing, values=())
             known = self._timers.get(series)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,7 +42,7 @@ class Watch:
         Raises ConfigError when the broker cannot be reached at all; one that is lost later is
         waited for.
         """
-        messages = self._first_read()
+        messages = first_read(self._source, self._patience, lambda: self._over)
         while True:
             for message in messages:
                 self._batch = self._next_batch()
@@ -60,16 +60,6 @@ class Watch:
     def close(self) -> None:
         """Leave the broker."""
         self._source.close()
-
-    def _first_read(self) -> Sequence[Message]:
-        give_up_at = time.monotonic() + self._patience
-        messages = self._source.read(0.0)
-        while not self._source.connected and not self._over:
-            if time.monotonic() >= give_up_at:
-                problem = f"{self._source.place} cannot be listened to (why is told above)"
-                raise ConfigError("broker", problem, "start the broker, or mend the address")
-            messages = self._source.read(IDLE)
-        return messages
 
     def _next_batch(self) -> int:
         """The ordinal of a message; it falls when something may have passed unheard before it."""
@@ -95,6 +85,21 @@ class Watch:
             "_routing_key": message.routing_key,
             "_size": size,
         }
+
+
+def first_read(source: Source, patience: float, is_over: Callable[[], bool]) -> Sequence[Message]:
+    """The messages at hand once the broker answers, or when it `is_over`.
+
+    Raises ConfigError when it does not answer within `patience` (seconds), or at once.
+    """
+    give_up_at = time.monotonic() + patience
+    messages = source.read(0.0)
+    while not source.connected and not is_over():
+        if time.monotonic() >= give_up_at:
+            problem = f"{source.place} cannot be listened to (why is told above)"
+            raise ConfigError("broker", problem, "start the broker, or mend the address")
+        messages = source.read(IDLE)
+    return messages
 
 
 def _rows(body: bytes) -> list[Any]:

@@ -1,11 +1,9 @@
 """A recorded stream, once more: its clock, its gaps, its flushes, and what it adds up to."""
 
-import gzip
 import io
 import json
 import socket
-from collections.abc import Iterable
-from pathlib import Path
+import time
 from typing import Any
 
 import pytest
@@ -15,16 +13,8 @@ from hypothesis import strategies as st
 from celery_statsd.errors import ConfigError
 from celery_statsd.metric import Batch
 from celery_statsd.pipeline import Pipeline
-from celery_statsd.replay import (
-    LONGEST_LEAP,
-    Recorded,
-    Totals,
-    as_text,
-    messages,
-    replay,
-    report,
-    sent,
-)
+from celery_statsd.recording import Cue, Recorded, entries
+from celery_statsd.replay import LONGEST_LEAP, Totals, as_text, follow, paced, replay, report, sent
 from celery_statsd.sinks import sink_from
 from celery_statsd.sinks.memory import MemorySink
 from tests.servers.process import free_port
@@ -79,13 +69,6 @@ def row(batch: int, received: float, **fields: Any) -> dict[str, Any]:
     event = {"type": "task-received", "hostname": "w@h", "pid": 7, "uuid": f"u{batch}", "name": "t"}
     recorder = {"_batch": batch, "_received": START + received, "_routing_key": "task.received"}
     return {**event, "clock": batch, "timestamp": START + received, **recorder, **fields}
-
-
-def written(path: Path, rows: Iterable[Any]) -> str:
-    """A recording of `rows`; what is text stands there as it is."""
-    lines = [line if isinstance(line, str) else json.dumps(line) for line in rows]
-    path.write_text("".join(f"{line}\n" for line in lines))
-    return str(path)
 
 
 def recorded(received: float, after_gap: bool = False) -> Recorded:
@@ -178,94 +161,6 @@ def test_an_empty_stream_has_no_flush() -> None:
     assert [] == list(replay([], Pipeline(), 10.0))
 
 
-# --- the files -------------------------------------------------------------------------------
-
-
-def test_rows_of_one_batch_are_one_message(tmp_path: Path) -> None:
-    """A list stays a list, a single event single; the recorder's fields are gone."""
-    multi = {"_routing_key": "task.multi"}
-    rows = [row(1, 0.0), row(2, 1.0, **multi), row(2, 1.0, **multi), row(3, 2.0, **multi)]
-    found = list(messages([written(tmp_path / "a", rows)]))
-
-    bodies = [json.loads(message.body) for message in found]
-    assert [dict, list, list] == [type(body) for body in bodies]
-    assert [2, 1] == [len(body) for body in bodies[1:]]
-    assert not [key for body in bodies[1] for key in body if key.startswith("_")]
-    assert [START, START + 1, START + 2] == [message.received for message in found]
-
-
-def test_a_list_under_any_key_is_not_cut(tmp_path: Path) -> None:
-    """Several events of one message are all fed, whatever its routing key says."""
-    rows = [row(1, 0.0, uuid="a"), row(1, 0.0, uuid="b")]
-    (found,) = messages([written(tmp_path / "a", rows)])
-
-    assert ["a", "b"] == [event["uuid"] for event in json.loads(found.body)]
-
-
-def test_a_falling_ordinal_is_a_gap(tmp_path: Path) -> None:
-    """Only where `_batch` falls was the recorder away."""
-    rows = [row(n, 0.0) for n in (1, 2, 5, 1, 2, 0, -1)]
-    found = messages([written(tmp_path / "a", rows)])
-
-    assert [False, False, False, True, False, True, True] == [one.after_gap for one in found]
-
-
-def test_two_files_are_one_stream(tmp_path: Path) -> None:
-    """Cut anywhere, also within a message, the parts give what the whole gives; a second
-    recording comes after a gap."""
-    rows = [row(1, 0.0), row(2, 1.0), row(2, 1.0), row(3, 2.0)]
-    whole = written(tmp_path / "whole", rows)
-    parts = [written(tmp_path / "one", rows[:2]), written(tmp_path / "two", rows[2:])]
-
-    assert list(messages([whole])) == list(messages(parts))
-    assert [False] * 3 + [True, False, False] == [m.after_gap for m in messages([whole, whole])]
-
-
-def test_gz_is_unpacked(tmp_path: Path) -> None:
-    """A packed recording is read as the plain one; empty lines are nothing."""
-    plain = written(tmp_path / "a.ndjson", [row(1, 0.0), "", row(2, 1.0)])
-    packed = tmp_path / "a.ndjson.gz"
-    packed.write_bytes(gzip.compress(Path(plain).read_bytes()))
-
-    assert 2 == len(list(messages([plain])))
-    assert list(messages([plain])) == list(messages([str(packed)]))
-
-
-BROKEN = {
-    "missing": (None, "cannot be read (No such file or directory)"),
-    "not-json": (b'{"_batch": 1\n', "line 1 is not JSON"),
-    "deep": (b"[" * 100_000 + b"\n", "line 1 is not JSON"),
-    "binary": (b"\xff\xfe\x00", "cannot be read ('utf-8' codec"),
-    "list": (b"[1, 2]\n", "line 1 has no sound _batch"),
-    "number": (b"17\n", "line 1 has no sound _batch"),
-    "no-recorder": (b'{"type": "task-sent"}\n', "line 1 has no sound _batch"),
-    "text-time": (b'{"_batch": 1, "_received": "x", "_routing_key": ""}\n', "line 1 has no sound"),
-    "nan-time": (b'{"_batch": 1, "_received": NaN, "_routing_key": ""}\n', "line 1 has no sound"),
-    "ms-time": (b'{"_batch": 1, "_received": 17e11, "_routing_key": ""}\n', "line 1 has no sound"),
-    "old-time": (b'{"_batch": 1, "_received": -1, "_routing_key": ""}\n', "line 1 has no sound"),
-    "batch": (b'{"_batch": [], "_received": 1, "_routing_key": ""}\n', "line 1 has no sound"),
-    "key": (b'{"_batch": 1, "_received": 1, "_routing_key": {}}\n', "line 1 has no sound"),
-    "no-gzip.gz": (b"plain text", "cannot be read (Not a gzipped file"),
-    "cut.gz": (gzip.compress(b"x" * 9999)[:-20], "cannot be read (Compressed file ended"),
-    "spoilt.gz": (gzip.compress(b"")[:10] + b"\xff" * 40, "cannot be read (Error -3"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_told(tmp_path: Path, name: str) -> None:
-    """One sentence: the file, what is wrong with it and where, and the cure."""
-    content, problem = BROKEN[name]
-    path = tmp_path / name
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigError) as caught:
-        list(messages([str(path)]))
-
-    assert str(caught.value).startswith(f"{path}: {problem}")
-    assert "; " in str(caught.value)
-    assert str(path) == caught.value.key
-
-
 # --- the sums --------------------------------------------------------------------------------
 
 
@@ -274,7 +169,7 @@ def test_a_trace_adds_up_to_what_its_flushes_said(name: str) -> None:
     """The report has, series by series, the sums another reader of the same trace comes to."""
     pipeline, totals = Pipeline(), Totals()
     path = str(FOLDER / f"{name}.ndjson.gz")
-    for batch in replay(messages([path]), pipeline, 10.0):
+    for batch in replay(entries([path]), pipeline, 10.0):
         totals.take(batch)
     found = report(pipeline, totals)
 
@@ -395,3 +290,78 @@ def test_what_a_sink_gave_up_is_told() -> None:
     sink.tally.dropped = 3
     with pytest.raises(ConfigError, match="sinks: memory:// did not take 3 values; "):
         list(batches)
+
+
+# --- the cues --------------------------------------------------------------------------------
+
+
+def cue(what: str, received: float, **facts: Any) -> Cue:
+    """A cue, `received` seconds after START."""
+    return Cue(what, START + received, facts)
+
+
+def test_cues_are_followed_to_the_letter() -> None:
+    """Nothing is asked of the pipeline but what the recorder's was asked, in its order."""
+    pipeline = Listed()
+    stream = [
+        cue("begin", 0.25), recorded(0.5), cue("tick", 1.0), cue("deaf", 1.5), cue("flush", 7.125),
+        cue("refused", 8.0, _reason="not_json"), recorded(9.0), cue("end", 11.5),
+    ]  # fmt: skip
+    batches = list(follow(stream, pipeline))
+
+    asked = [(what, now - START) for what, now in pipeline.asked]
+    assert [
+        ("begin", 0.25), ("feed", 0.5), ("tick", 1.0), ("deaf", 1.5), ("flush", 7.125),
+        ("feed", 9.0), ("flush", 11.5),
+    ] == asked  # fmt: skip
+    assert [(7.125, False), (11.5, True)] == [(b.time - START, b.last) for b in batches]
+    assert {"not_json": 1, "no_event": 2} == dict(pipeline.ledger.bad)
+
+
+def test_a_recording_that_was_cut_off_is_flushed_at_its_last_moment() -> None:
+    """What its recorder had not flushed yet is told all the same."""
+    stream = [cue("begin", 0.0), cue("flush", 1.0), recorded(1.5)]
+    batches = list(follow(stream, Pipeline()))
+
+    assert [(1.0, False), (1.5, True)] == [(b.time - START, b.last) for b in batches]
+
+
+def test_between_two_recordings_nobody_listened() -> None:
+    """A second one goes on where the first ended: its beginning is a gap."""
+    pipeline = Listed()
+    list(follow([cue("begin", 0.0), cue("end", 1.0), cue("begin", 50.0)], pipeline))
+
+    assert ([0.0], [50.0]) == (pipeline.times("begin"), pipeline.times("deaf"))
+
+
+def test_with_another_interval_the_cues_tell_only_what_was_heard() -> None:
+    """The flushes of the recorder are not those of the replay; its absences are."""
+    pipeline = Listed()
+    stream = [cue("begin", 0.5), recorded(1.0), cue("flush", 2.0), cue("deaf", 35.0)]
+    batches = list(replay([*stream, cue("refused", 36.0, _reason="x")], pipeline, 10.0))
+
+    assert [10.0, 20.0, 30.0, 40.0, 50.0] == [batch.time - START for batch in batches]
+    assert 35.0 == pipeline.times("deaf")[0]
+    assert 1 == pipeline.ledger.bad["x"]
+
+
+def test_a_pace_is_kept() -> None:
+    """So many times as fast as the stream, and never faster; nothing is left out."""
+    began = time.monotonic()
+    found = list(paced([recorded(0.0), recorded(5.0), recorded(4.0), recorded(10.0)], 50.0))
+
+    assert 4 == len(found)
+    assert 0.2 <= time.monotonic() - began < 5.0
+
+
+def test_a_farewell_does_not_hide_what_the_gauges_were() -> None:
+    """The totals have the last value before everything was set to 0."""
+    beat = {"type": "worker-heartbeat", "freq": 2.0, "active": 0, "processed": 0}
+    message = Recorded(START + 1, json.dumps(row(1, 1.0, **beat)).encode())
+    totals = Totals()
+    stream = [cue("begin", 0.0), message, cue("flush", 2.0), cue("end", 3.0)]
+    for batch in follow(stream, Pipeline()):
+        totals.take(batch)
+
+    values = {(r["family"], r["entity"], r["metric"]): r["value"] for r in totals.rows()}
+    assert 1 == values["worker", "w@h", "up"]

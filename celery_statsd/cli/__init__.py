@@ -10,6 +10,7 @@ process that starts itself again (see `arguments`) has not loaded it twice.
 import io
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -19,7 +20,9 @@ from celery_statsd.arguments import without_secrets
 from celery_statsd.errors import ConfigError
 from celery_statsd.log import redact
 
-COMMANDS = ("agent", "config", "demo", "events", "metrics", "queues", "replay", "workers")
+COMMANDS = (
+    "agent", "config", "demo", "events", "metrics", "queues", "record", "replay", "workers",
+)  # fmt: skip
 """Each is a click command, or a group of such, in the module of this package of the same name."""
 
 
@@ -46,14 +49,12 @@ def commands() -> None:
 
 def main() -> None:
     """`celery-statsd`: run a command; answer every ConfigError."""
-    _start_again_without_secrets()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names hold what no terminal knows
+    start_again_without_secrets(sys.argv[1:])
+    write_what_no_terminal_knows()
     try:
         sys.exit(commands(prog_name="celery-statsd", standalone_mode=False))
     except ConfigError as error:
-        for sentence in str(error).splitlines():
-            click.echo(f"celery-statsd: {redact(sentence)}", err=True)
+        tell(error)
         sys.exit(2)
     except click.ClickException as error:
         told = io.StringIO()
@@ -64,10 +65,23 @@ def main() -> None:
         sys.exit(130)
 
 
-def _start_again_without_secrets() -> None:
-    """A password among the arguments stands in the process list: move it to the environment."""
-    clean = without_secrets(sys.argv[1:], os.environ)
-    if clean:
-        arguments, environment = clean
-        head = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
-        os.execve(sys.executable, [sys.executable, *head, *arguments], environment)
+def tell(error: ConfigError) -> None:
+    """Say what is wrong, a sentence a line."""
+    for sentence in str(error).splitlines():
+        click.echo(f"celery-statsd: {redact(sentence)}", err=True)
+
+
+def write_what_no_terminal_knows() -> None:
+    """Names hold it; an encoding that lacks it is no reason to fail."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def start_again_without_secrets(arguments: Sequence[str]) -> None:
+    """A password among the arguments, the last of this process's, stands in the process list: move
+    it to the environment."""
+    clean = without_secrets(arguments, os.environ)
+    if clean and sys.argv[len(sys.argv) - len(arguments) :] == list(arguments):
+        kept, environment = clean
+        head = sys.orig_argv[1 : len(sys.orig_argv) - len(arguments)]
+        os.execve(sys.executable, [sys.executable, *head, *kept], environment)

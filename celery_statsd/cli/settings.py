@@ -30,8 +30,12 @@ def with_settings(command: Command) -> Command:
 
     def configured(config: str | None, **options: Any) -> None:
         keys = {key.name: options.pop(key.name) for key in KEYS}
-        reread = partial(load, keys, os.environ, config, _app_settings)
-        click.get_current_context().obj = reread
+        context, app_settings = click.get_current_context(), _app_settings
+        named, app = _celerys_app(context)
+        if named and not keys["celery_app"]:
+            keys["celery_app"] = named
+            app_settings = partial(_settings_of_imported, app)
+        context.obj = reread = partial(load, keys, os.environ, config, app_settings)
         command(reread(), **options)
 
     configured.__name__, configured.__doc__ = command.__name__, command.__doc__
@@ -44,6 +48,19 @@ def with_settings(command: Command) -> Command:
     return click.option(
         "--config", metavar="FILE", help="The configuration file (YAML), or CELERY_STATSD_CONFIG."
     )(decorated)
+
+
+def _celerys_app(context: click.Context) -> tuple[str, Any]:
+    """What `celery -A` names, and the app it has imported, when this is a command of Celery's;
+    see celery.bin.celery."""
+    named = context.find_root().params.get("app")
+    return str(named or ""), getattr(context.obj, "app", None)
+
+
+def _settings_of_imported(app: Any, path: str) -> dict[str, Any]:
+    """The broker settings of an app that is there already."""
+    settings: dict[str, Any] = part("source.app").settings_of_app(app, path)
+    return settings
 
 
 def _app_settings(path: str) -> dict[str, Any]:

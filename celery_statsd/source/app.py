@@ -45,9 +45,7 @@ def settings_of(path: str) -> dict[str, Any]:
     Raises ConfigError when the app cannot be imported or is none.
     """
     try:
-        app = _found(path)
-        found = _broker(app) | _tls(app.conf.broker_use_ssl) | _options(app) | _names(app)
-        return found | {"queues": list(app.amqp.queues)}
+        return _settings(_found(path))
     except ConfigError:
         raise
     except Exception as error:  # importing is running the user's code: anything can come
@@ -56,6 +54,20 @@ def settings_of(path: str) -> dict[str, Any]:
             f"{path!r} cannot be imported ({type(error).__name__}: {redact(str(error))})",
             "start where `celery -A` works, or set PYTHONPATH",
         ) from error
+
+
+def settings_of_app(app: Celery, path: str) -> dict[str, Any]:
+    """The same of an app that somebody else has imported from `path`. Raises ConfigError."""
+    try:
+        return _settings(app)
+    except Exception as error:  # the configuration is read now, which is the user's code again
+        problem = f"{path!r} cannot be read ({type(error).__name__}: {redact(str(error))})"
+        raise ConfigError(KEY, problem, "mend its configuration") from error
+
+
+def _settings(app: Celery) -> dict[str, Any]:
+    found = _broker(app) | _tls(app.conf.broker_use_ssl) | _options(app) | _names(app)
+    return found | {"queues": list(app.amqp.queues)}
 
 
 def _found(path: str) -> Celery:

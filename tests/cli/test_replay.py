@@ -120,3 +120,15 @@ def test_replay_to_nobody_is_told() -> None:
     assert 2 == found.returncode
     assert f"celery-statsd: sinks: {address}: Connection refused" in found.stderr
     assert found.stderr.endswith("; start what listens there\n")
+
+
+def test_a_recording_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    """It is replayed up to there, and somebody may want to know."""
+    path = tmp_path / "cut.ndjson.gz"
+    path.write_bytes(Path(TRACE).read_bytes()[:-2000])
+    found = run("replay", "--json", str(path))
+    whole = json.loads(run("replay", "--json", TRACE).stdout)
+
+    assert 0 == found.returncode
+    assert f"celery-statsd: {path}: is cut off after line " in found.stderr
+    assert 0 < json.loads(found.stdout)["ledger"]["events"] < whole["ledger"]["events"]

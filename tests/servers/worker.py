@@ -1,10 +1,11 @@
 """Real Celery workers, and the cluster they make with one broker and one truth file."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.servers.process import REPOSITORY, Child
 from tests.servers.truth import Truth, lines
@@ -51,6 +52,16 @@ class Cluster:
             "PYTHONPATH": str(REPOSITORY),
         }
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to take part in the workload."""
+        return {**self._env}
+
+    def instrument(self, sink: str, name: str, interval: float = 1.0) -> None:
+        """Have all that is started from now on count inside, and tell `sink` under that name."""
+        told = {"sink": sink, "name": name, "flush_interval": interval}
+        self._env["WORKLOAD_INSTRUMENT"] = json.dumps(told)
+
     def worker(
         self,
         name: str,
@@ -91,6 +102,10 @@ class Cluster:
     def truth(self) -> Truth:
         """What has happened so far."""
         return Truth.read(self._truth)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The same, line by line."""
+        return lines(self._truth)
 
     def __enter__(self) -> Self:
         return self

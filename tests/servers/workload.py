@@ -4,6 +4,7 @@
 `celery -A tests.servers.workload worker -E`, a client with `python -m tests.servers.client`.
 """
 
+import json
 import os
 import time
 from typing import Any
@@ -11,9 +12,13 @@ from typing import Any
 from celery import Celery, Task, signals
 from celery.exceptions import Ignore, Reject
 
+from celery_statsd import instrument
 from tests.servers.truth import Recorder
 
 BROKER, TRUTH = "WORKLOAD_BROKER", "WORKLOAD_TRUTH"
+
+INSTRUMENT = "WORKLOAD_INSTRUMENT"
+"""The arguments of `instrument`, as JSON, for processes that shall count inside."""
 
 ANY, FORK = "q.any", "q.fork"
 """The queues: FORK is for what only the prefork pool can do, time limits and terminate."""
@@ -56,6 +61,9 @@ app.conf.update(
     task_send_sent_event=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,
 )
+
+if INSTRUMENT in os.environ:
+    instrument(app, **json.loads(os.environ[INSTRUMENT]))
 
 
 @app.task(name="shop.orders.create")
