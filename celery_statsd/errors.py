@@ -5,6 +5,7 @@
 | ConfigError | config, any address   | `cli.main`: the sentence on stderr, exit code 2       |
 | BadEvent    | `events.decode`       | `pipeline.feed`: counted under its reason             |
 | BrokerLost  | a source's own calls  | `source.base.Source.read`: logged once, opened again  |
+| AskRefused  | `probes.workers`      | `interview`: logged, counted; the workers' facts lack |
 | SinkDown    | `Sink.send`           | `outlet.Outlet`: logged once, counted; `replay.sent`  |
 | StateLost   | `chronicle`           | itself: logged once, tried anew at each flush         |
 """
@@ -35,6 +36,10 @@ class BadEvent(CeleryStatsdError):
 
 class BrokerLost(CeleryStatsdError):
     """The broker cannot be reached, or the connection to it ended. The message holds no secret."""
+
+
+class AskRefused(CeleryStatsdError):
+    """The broker does not let this user ask the workers. The message holds no secret."""
 
 
 class SinkDown(CeleryStatsdError):

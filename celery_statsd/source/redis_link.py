@@ -55,6 +55,12 @@ class RedisLink:
         ]
 
     @property
+    def channel(self) -> Any:
+        """kombu's own way to it. Nothing may be consumed by it: kombu's consumers put back what
+        workers have held for longer than this channel's visibility timeout."""
+        return self._channel
+
+    @property
     def unacked(self) -> str:
         """The key of the hash of what workers hold, of all queues of this database."""
         return f"{self.prefix}{self._channel.unacked_key}"

@@ -13,11 +13,11 @@ MODULE = "tests.servers.workload"
 
 
 class Worker(Child):
-    """One worker process with its pool, events on. SIGTERM is Celery's warm shutdown."""
+    """One worker process with its pool. SIGTERM is Celery's warm shutdown."""
 
     def __init__(self, name: str, flags: Sequence[str], folder: Path, env: dict[str, str]) -> None:
         command = [
-            *(sys.executable, "-m", "celery", "-A", MODULE, "worker", "--task-events"),
+            *(sys.executable, "-m", "celery", "-A", MODULE, "worker"),
             *("--hostname", f"{name}@%h", "--loglevel", "INFO", *flags),
         ]
         super().__init__(name, command, folder, env)
@@ -51,10 +51,18 @@ class Cluster:
             "PYTHONPATH": str(REPOSITORY),
         }
 
-    def worker(self, name: str, pool: str, queues: Sequence[str], concurrency: int = 4) -> Worker:
-        """Start a worker and return it, consuming."""
+    def worker(
+        self,
+        name: str,
+        pool: str,
+        queues: Sequence[str],
+        concurrency: int = 4,
+        *more: str,
+    ) -> Worker:
+        """Start a worker and return it, consuming; with `more` flags instead of --task-events."""
         flags = ("--pool", pool, "--concurrency", str(concurrency), "--queues", ",".join(queues))
-        worker = Worker(name, flags, self._folder, self._env)
+        more = more or ("--task-events",)
+        worker = Worker(name, (*flags, *more), self._folder, self._env)
         self.workers.append(worker)
         return worker.up(self._truth)
 
