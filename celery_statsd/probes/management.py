@@ -40,7 +40,7 @@ _NOT_OF_TASKS = ("celeryev.", "celery.statsd", "amq.", "bcast.")
 
 class ManagementProbe(Probe):
     """Looks by three requests, however many queues there are; also tells of durable queues that
-    nobody asked for."""
+    nobody asked for. `vhost` is the broker's, as it stands in a path."""
 
     def __init__(self, broker: Broker) -> None:
         """Raises ConfigError for an address that is none."""
@@ -52,12 +52,12 @@ class ManagementProbe(Probe):
         self._login = b64encode(login.encode()).decode("ascii")
         host = parts.netloc.rpartition("@")[2]
         self._base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-        self._vhost = parse_url(broker.urls[0])["virtual_host"] or "/"
+        self.vhost = quote(parse_url(broker.urls[0])["virtual_host"] or "/", safe="")
 
     def look(self, queues: Collection[str]) -> Sight:
         began = time.perf_counter()
         columns = urlencode({"columns": ",".join(_COLUMNS.values())})
-        rows = self._get(f"queues/{quote(self._vhost, safe='')}?{columns}")
+        rows = self._get(f"queues/{self.vhost}?{columns}")
         ping = time.perf_counter() - began
         there = {row["name"]: row for row in rows or ()}
         names = dict.fromkeys((*queues, *(name for name in there if _is_of_tasks(there[name]))))
@@ -71,8 +71,12 @@ class ManagementProbe(Probe):
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _get(self, path: str) -> Any:
-        """What is answered; None when that is not this user's business. Raises BrokerLost."""
+    def get(self, path: str) -> Any:
+        """What is answered at a path below /api; None when that is not this user's business, or
+        there is no such thing. Raises BrokerLost."""
+        return self._get(path, optional=True)
+
+    def _get(self, path: str, optional: bool = False) -> Any:
         request = urllib.request.Request(f"{self._base}/api/{path}")
         request.add_header("Authorization", f"Basic {self._login}")
         try:
@@ -80,7 +84,9 @@ class ManagementProbe(Probe):
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == 401 and path.startswith("nodes"):
+            if error.code == 401 and (optional or path.startswith("nodes")):
+                return None
+            if error.code == 404 and optional:
                 return None
             raise BrokerLost(f"{self._base} answers {error.code} ({error.reason})") from error
         except (OSError, ValueError) as error:
