@@ -5,7 +5,17 @@ import re
 import pytest
 
 from celery_statsd.metric import Kind
-from celery_statsd.rules import CATALOGUE, COUNTERS, FAMILIES, WORDS, agent, queue, task, worker
+from celery_statsd.rules import (
+    CATALOGUE,
+    COUNTERS,
+    FAMILIES,
+    WORDS,
+    agent,
+    doctor,
+    queue,
+    task,
+    worker,
+)
 
 UNITS = {"messages", "1", "ms", "s", "bytes", "tasks", "series"}
 
@@ -24,7 +34,8 @@ def test_each_row_is_sound(rule):
 
 def test_the_catalogue_is_all_rows():
     """Those of each module, in the order of the README."""
-    assert (*task.RULES, *queue.QUEUE, *worker.RULES, *queue.BROKER, *agent.RULES) == CATALOGUE
+    own = (*agent.RULES, *doctor.RULES)
+    assert (*task.RULES, *queue.QUEUE, *worker.RULES, *queue.BROKER, *own) == CATALOGUE
 
 
 def test_a_name_has_one_kind_in_a_family():
