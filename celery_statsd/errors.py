@@ -6,8 +6,9 @@
 | BadEvent    | `events.decode`       | `pipeline.feed`: counted under its reason             |
 | BrokerLost  | a source's own calls  | `source.base.Source.read`: logged once, opened again  |
 | AskRefused  | `probes.workers`      | `interview`: logged, counted; the workers' facts lack |
-| SinkDown    | `Sink.send`           | `outlet.Outlet`: logged once, counted; `replay.sent`, |
-|             |                       | `turnstile`: logged once                              |
+| SinkDown    | `Sink.send`, `check`  | `outlet.Outlet`: logged once, counted; `replay.sent`, |
+|             |                       | `turnstile`: logged once; `check.outlets`: a finding  |
+| GraphiteLost | `check.graphite`     | itself: a finding                                     |
 | StateLost   | `chronicle`           | itself: logged once, tried anew at each flush         |
 """
 
@@ -45,6 +46,10 @@ class AskRefused(CeleryStatsdError):
 
 class SinkDown(CeleryStatsdError):
     """A sink could not deliver now. What it may keep for later it has kept by then."""
+
+
+class GraphiteLost(CeleryStatsdError):
+    """A Graphite that is read from does not answer, or refuses. The message holds no secret."""
 
 
 class StateLost(CeleryStatsdError):

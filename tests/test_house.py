@@ -57,9 +57,9 @@ DOORS = {
     "yaml": ("config",),
     "statsd": ("sinks.wire",),
     "celery": ("source.*", "demo.*", "camera", "inprocess"),
-    "kombu": ("source.*", "probes.*", "demo.*"),
+    "kombu": ("source.*", "probes.*", "check.*", "demo.*"),
     "amqp": ("source.*", "probes.*", "demo.*"),
-    "redis": ("source.*", "probes.*", "demo.*"),
+    "redis": ("source.*", "probes.*", "check.*", "demo.*"),
     "rich": ("demo.*",),
     "msgspec": ("*",),
 }

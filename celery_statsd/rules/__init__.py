@@ -1,15 +1,16 @@
 """The catalogue: every metric there is, as rows; adding a metric is adding a row."""
 
 from celery_statsd.metric import Kind
-from celery_statsd.rules import agent, queue, task, worker
+from celery_statsd.rules import agent, doctor, queue, task, worker
 from celery_statsd.rules.base import Rule
 
 CATALOGUE: tuple[Rule, ...] = (
     *task.RULES, *queue.CLUSTER, *queue.QUEUE, *worker.RULES, *queue.BROKER, *agent.RULES,
+    *doctor.RULES,
 )  # fmt: skip
 """In the order of the README."""
 
-FAMILIES = ("cluster", "task", "queue", "worker", "exception", "broker", "agent")
+FAMILIES = ("cluster", "task", "queue", "worker", "exception", "broker", "agent", "doctor")
 """The order in which batches are written: `cluster` first, all in one datagram."""
 
 COUNTERS = {

@@ -5,7 +5,17 @@ import re
 import pytest
 
 from celery_statsd.metric import Kind
-from celery_statsd.rules import CATALOGUE, COUNTERS, FAMILIES, WORDS, agent, queue, task, worker
+from celery_statsd.rules import (
+    CATALOGUE,
+    COUNTERS,
+    FAMILIES,
+    WORDS,
+    agent,
+    doctor,
+    queue,
+    task,
+    worker,
+)
 
 UNITS = {"messages", "1", "ms", "s", "bytes", "tasks", "series"}
 
@@ -31,6 +41,7 @@ def test_the_catalogue_is_all_rows():
         *worker.RULES,
         *queue.BROKER,
         *agent.RULES,
+        *doctor.RULES,
     ) == CATALOGUE
 
 

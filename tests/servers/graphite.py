@@ -68,9 +68,12 @@ USE_WORKER_POOL = False
 
 
 class Graphite:
-    """Carbon on `line_port` and `pickle_port`, graphite-web on `url`; one value kept a second."""
+    """Carbon on `line_port` and `pickle_port`, graphite-web on `url`; one value kept a second.
 
-    def __init__(self, folder: Path) -> None:
+    `schemas` come before that rule; `aggregation` are carbon's rules for coarser archives.
+    """
+
+    def __init__(self, folder: Path, schemas: str = "", aggregation: str = "") -> None:
         if not HOME.is_dir():
             raise MissingProgramError("Graphite is not installed: run tests/install")
         self.line_port, self.pickle_port = free_port(), free_port()
@@ -84,7 +87,7 @@ class Graphite:
             "DJANGO_SETTINGS_MODULE": "graphite.settings",
             "PYTHONWARNINGS": "ignore",
         }
-        self._lay_out()
+        self._lay_out(schemas, aggregation)
         self._carbon = self._carbon_cache()
         self._web = self._graphite_web()
 
@@ -154,16 +157,16 @@ class Graphite:
             check=True,
         )
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, schemas: str, aggregation: str) -> None:
         for name in ("conf", "log", "storage/whisper"):
             (self._folder / name).mkdir(parents=True)
         ports = {"line": self.line_port, "pickle": self.pickle_port, "query": self._query_port}
         places = {"folder": str(self._folder), "home": str(HOME), **ports}
         files = {
-            "carbon.conf": CARBON,
-            "storage-schemas.conf": SCHEMAS,
-            "graphite_of_tests.py": SETTINGS,
+            "carbon.conf": CARBON.format(**places),
+            "storage-schemas.conf": schemas + SCHEMAS,
+            "storage-aggregation.conf": aggregation,
+            "graphite_of_tests.py": SETTINGS.format(**places),
         }
         for name, text in files.items():
-            filled = text.format(**places) if text is not SCHEMAS else text
-            (self._folder / "conf" / name).write_text(filled)
+            (self._folder / "conf" / name).write_text(text)

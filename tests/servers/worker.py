@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.servers.process import REPOSITORY, Child
+from tests.servers.process import CACHE, REPOSITORY, Child, program
 from tests.servers.truth import Truth, lines
 
 MODULE = "tests.servers.workload"
@@ -16,9 +16,16 @@ MODULE = "tests.servers.workload"
 class Worker(Child):
     """One worker process with its pool. SIGTERM is Celery's warm shutdown."""
 
-    def __init__(self, name: str, flags: Sequence[str], folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        flags: Sequence[str],
+        folder: Path,
+        env: dict[str, str],
+        python: str | Path = sys.executable,
+    ) -> None:
         command = [
-            *(sys.executable, "-m", "celery", "-A", MODULE, "worker"),
+            *(python, "-m", "celery", "-A", MODULE, "worker"),
             *("--hostname", f"{name}@%h", "--loglevel", "INFO", *flags),
         ]
         super().__init__(name, command, folder, env)
@@ -36,6 +43,11 @@ class Worker(Child):
             return bool(rows)
 
         return self.start(consumes, 60)
+
+
+def old_celery() -> str:
+    """The Python of an environment with Celery 5.2. Raises MissingProgramError."""
+    return program(CACHE / "celery-old" / "bin" / "python")
 
 
 class Cluster:
@@ -62,18 +74,22 @@ class Cluster:
         told = {"sink": sink, "name": name, "flush_interval": interval}
         self._env["WORKLOAD_INSTRUMENT"] = json.dumps(told)
 
-    def worker(
+    def worker(  # noqa: PLR0913
         self,
         name: str,
         pool: str,
         queues: Sequence[str],
         concurrency: int = 4,
         *more: str,
+        python: str | Path = sys.executable,
+        zone: str = "UTC",
     ) -> Worker:
-        """Start a worker and return it, consuming; with `more` flags instead of --task-events."""
+        """Start a worker and return it, consuming; with `more` flags instead of --task-events, by
+        the Celery of another `python` (see `old_celery`), or in another time `zone`."""
         flags = ("--pool", pool, "--concurrency", str(concurrency), "--queues", ",".join(queues))
         more = more or ("--task-events",)
-        worker = Worker(name, (*flags, *more), self._folder, self._env)
+        env = {**self._env, "TZ": zone}
+        worker = Worker(name, (*flags, *more), self._folder, env, python)
         self.workers.append(worker)
         return worker.up(self._truth)
 
