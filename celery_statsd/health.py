@@ -45,6 +45,7 @@ class Health:
     ) -> None:
         self._listened_at = self._began = time.monotonic()
         self._heard_at = 0.0
+        self._summed: tuple[int, float] | None = None
         self.survey: Survey | None = None
         self._chronicle = chronicle
         self._source = source
@@ -83,6 +84,19 @@ class Health:
             "workers_silent_s": round(mute, 1),
             "sinks_down": [outlet.sink.address.text for outlet in self._outlets if outlet.down],
         }
+
+    def summary(self) -> str:
+        """A line for whoever asks for the state of the service; its rate is that of the time since
+        the line before. Of the listening thread: it waits for nobody."""
+        events, now = self._chronicle.pipeline.ledger.events, time.monotonic()
+        before, at = self._summed or (events, now)
+        self._summed = events, now
+        rate = (events - before) / max(now - at, 1e-3)
+        heard = self._age(self._heard_at)
+        last = "none yet" if heard is None else f"the last {heard:.0f} s ago"
+        away = "" if self._source.connected else " is away"
+        sinks = ", ".join(o.sink.address.text + " is down" * o.down for o in self._outlets)
+        return f"{self._source.place}{away}: {rate:.1f} events/s, {last}; to {sinks}"
 
     def queues(self) -> Answer:
         """Each queue, with what is told of it in the metrics."""

@@ -159,6 +159,24 @@ def test_one_that_is_stuck_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [] == patient.problems
 
 
+def test_the_summary_is_a_line_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events a second since the line before, whatever a journal held before the first."""
+    patient, worker, now = Patient(Refusing()), Process(), time.time()
+    patient.chronicle.feed([body(worker.received("t0", now))], now)
+    assert "quiet://: 0.0 events/s, none yet; to memory://" == patient.health.summary()
+    patient.health.listened(heard=True)
+    patient.chronicle.feed([body(worker.received(f"t{n}", now)) for n in range(1, 1001)], now)
+    later(monkeypatch, 10.0)
+    line = patient.health.summary()
+    rate = float(line.partition(": ")[2].partition(" ")[0])
+    assert 99.0 < rate <= 100.0
+    assert line.endswith(" events/s, the last 10 s ago; to memory://")
+    patient.source.connected = False
+    patient.speaker.beat(time.time())
+    wait_until(lambda: patient.health.summary().endswith("memory:// is down"), 5, "it is told")
+    assert patient.health.summary().startswith("quiet:// is away: 0.0 events/s, the last 10 s ago")
+
+
 def test_queues_and_workers_are_shown_as_they_are_told() -> None:
     """With the names as they are, not as metrics have them."""
     patient, worker, now = Patient(), Process("w1@web.1"), time.time()
