@@ -29,6 +29,7 @@ COMMANDS = (
     "metrics",
     "queues",
     "replay",
+    "systemd",
 )
 """Each is a click command, or a group of such, in the module of this package of the same name."""
 
