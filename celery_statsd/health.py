@@ -57,6 +57,7 @@ class Health:
         """What can be asked for, by path."""
         return {
             "/healthz": self.healthz,
+            "/livez": self.livez,
             "/queues": self.queues,
             "/status": self.status,
             "/workers": self.workers,
@@ -84,6 +85,16 @@ class Health:
             "workers_silent_s": round(mute, 1),
             "sinks_down": [outlet.sink.address.text for outlet in self._outlets if outlet.down],
         }
+
+    def livez(self) -> Answer:
+        """Whether it does its rounds: 200, or 503 when a new process would do better. A broker or a
+        sink that is away is no reason."""
+        try:
+            with self._pipeline():
+                problems = list(self._deafness())
+        except StuckError as error:
+            problems = [str(error)]
+        return UNWELL if problems else OK, {"alive": not problems, "problems": problems}
 
     def summary(self) -> str:
         """A line for whoever asks for the state of the service; its rate is that of the time since
@@ -128,9 +139,7 @@ class Health:
             }
 
     def _problems(self) -> Iterator[str]:
-        silent = time.monotonic() - self._listened_at
-        if silent > STILL:
-            yield f"nobody has listened for {silent:.0f} s"
+        yield from self._deafness()
         if not self._source.connected:
             yield "the broker is away"
         late = time.monotonic() - self._speaker.noted_at
@@ -141,6 +150,11 @@ class Health:
         for outlet in self._outlets:
             if outlet.down:
                 yield f"{outlet.sink.address.text} is down"
+
+    def _deafness(self) -> Iterator[str]:
+        silent = time.monotonic() - self._listened_at
+        if silent > STILL:
+            yield f"nobody has listened for {silent:.0f} s"
 
     @property
     def _outlets(self) -> list[Outlet]:

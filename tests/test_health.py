@@ -106,6 +106,7 @@ def test_one_whose_broker_is_gone_is_not() -> None:
     patient = Patient()
     patient.source.connected = False
     assert ["the broker is away"] == patient.problems
+    assert OK == patient.health.livez()[0]
     patient.source.connected = True
     assert [] == patient.problems
 
@@ -116,8 +117,11 @@ def test_one_that_does_not_listen_any_more_is_not(monkeypatch: pytest.MonkeyPatc
     patient.speaker.interval = 1000.0
     later(monkeypatch, STILL - 1)
     assert [] == patient.problems
+    assert (OK, {"alive": True, "problems": []}) == patient.health.livez()
     later(monkeypatch, STILL + 1)
-    assert ["nobody has listened for 31 s"] == patient.problems
+    told = ["nobody has listened for 31 s"]
+    assert told == patient.problems
+    assert (UNWELL, {"alive": False, "problems": told}) == patient.health.livez()
 
 
 def test_one_that_does_not_flush_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +160,7 @@ def test_one_that_is_stuck_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     patient = Patient()
     with patient.lock:
         assert ["it has been busy for 0.05 s"] == patient.problems
+        assert UNWELL == patient.health.livez()[0]
     assert [] == patient.problems
 
 
@@ -207,4 +212,4 @@ def test_the_status_is_the_ledger_and_the_balance() -> None:
     )
     assert (1, 0) == (told["balance"]["reserved"], told["balance"]["difference"])
     assert {"down": False, "waiting": 0}.items() <= told["sinks"]["memory://"].items()
-    assert {"/healthz", "/queues", "/status", "/workers"} == set(patient.health.pages)
+    assert {"/healthz", "/livez", "/queues", "/status", "/workers"} == set(patient.health.pages)
