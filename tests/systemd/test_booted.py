@@ -6,13 +6,13 @@ It is one story, told by a fixture that keeps what was seen; each test reads a p
 
 import contextlib
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import running
+from tests.documents import PAGES, blocks
 from tests.faults.stream import Publisher, vhost
 from tests.servers.graphite import Graphite
 from tests.servers.machine import Machine
@@ -21,16 +21,26 @@ from tests.servers.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.e2e
 
-UNIT, ABSENT = "celery-statsd", "celery-statsd@absent"
+UNIT, ABSENT = "celery-statsd", "celery-statsd@shop"
 
-PROGRAM = "/opt/celery-statsd/bin/celery-statsd"
+BLOCKS = {page.name: [text for _, text in blocks(page, "host")] for page in PAGES}
+"""The commands that the documents show for a host, by page."""
+
+INSTALL, BESIDE, BEGIN, SEE, RELOAD, STOP, INSTANCE, ANOTHER, JUDGE = BLOCKS["install.md"]
+UPGRADE, REMOVE = BLOCKS["operations.md"]
+
+OTHERS = [
+    text for page, all_of_it in BLOCKS.items() for text in all_of_it
+    if page not in ("install.md", "operations.md")
+]  # fmt: skip
+"""Those without a place of their own in the story."""
 
 RATE = 200.0
 """Attempts a second."""
 
 STAGES = ("received", "started", "succeeded")
 
-QUICK = "[Service]\nWatchdogSec=2\nRestartSec=0.1\n"
+QUICK = "[Service]\nWatchdogSec=4\nRestartSec=0.1\n"
 """A watchdog that a test can wait for."""
 
 
@@ -39,6 +49,7 @@ class Story:
     """What was seen."""
 
     installed: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     """The line for people, by what had just happened."""
@@ -49,6 +60,7 @@ class Story:
     environment: str = ""
     state_files: list[str] = field(default_factory=list)
     stop: str = ""
+    left: str = ""
     sent: int = 0
     counted: dict[str, float] = field(default_factory=dict)
 
@@ -62,15 +74,9 @@ class Host:
         self._graphite = graphite
         self._app = app
 
-    def install(self, wheel: Path) -> None:
-        """By the commands of docs/install.md, from the wheel; then once more, as at an upgrade."""
-        machine = self.machine
-        shutil.copy(wheel, machine.root / "srv")
-        machine.run("/usr/bin/python3", "-m", "venv", "/opt/celery-statsd")
-        machine.run("/opt/celery-statsd/bin/pip", "install", "-q", f"/srv/{wheel.name}")
-        self.story.installed = machine.run(PROGRAM, "systemd", "install").splitlines()
-        machine.run(PROGRAM, "systemd", "install", "--instance", "absent")
-        self.story.again = machine.run(PROGRAM, "systemd", "install").splitlines()
+    def do(self, block: str) -> list[str]:
+        """Run a block of commands in the folder of the wheel; the lines it prints."""
+        return self.machine.run("sh", "-ec", f"cd /srv\n{block}").splitlines()
 
     def configure(self, name: str, broker: str, *rows: str) -> None:
         """Settings in the file for settings, the broker in the file for root alone."""
@@ -120,14 +126,6 @@ class Host:
         path = f"stats.counters.celery.{self._app}.cluster.all.{stage}.all.count"
         return self._graphite.total(path)
 
-    def reload(self) -> None:
-        """Settings change while it runs."""
-        self.configure(UNIT, "", "log_level: debug")
-        self.machine.run("systemctl", "reload", UNIT)
-        wait_until(lambda: " reloaded " in self.machine.journal(UNIT), 10, "it is told")
-        self.go_on()
-        self.note("reload")
-
     def look_inside(self) -> None:
         """At the process as the kernel has it."""
         process = self.machine.root / "proc" / self.machine.show(UNIT, "MainPID")
@@ -144,49 +142,77 @@ class Host:
 @pytest.fixture(scope="module")
 def story(
     wheel: Path, rabbitmq: RabbitMQ, graphite: Graphite, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Story]:
+) -> Story:
     """What happened."""
-    url, app = rabbitmq.fresh_url(), "host"
-    folder = tmp_path_factory.mktemp("systemd")
+    url, folder = rabbitmq.fresh_url(), tmp_path_factory.mktemp("systemd")
     publisher = Publisher(rabbitmq.port, vhost(url), RATE)
     with running(lambda: Machine(folder)) as machine:
-        host = Host(machine, graphite, app)
-        host.install(wheel)
-        host.be_quick()
-        sink = f"sinks: ['graphite://127.0.0.1:{graphite.line_port}']"
-        host.configure("absent", "redis://127.0.0.1:1", sink)
-        (machine.root / "etc/celery-statsd/absent.management").unlink()
-        machine.run("systemctl", "start", ABSENT)
-        host.note("absent", ABSENT)
-        host.configure(UNIT, url, sink, f"app: {app}", "flush_interval: 1")
-        machine.run("systemctl", "enable", "--now", UNIT)
-        host.note("start")
+        host = Host(machine, graphite, "host")
+        set_up(host, wheel, url, f"sinks: ['graphite://127.0.0.1:{graphite.line_port}']")
         publisher.start()
         try:
-            host.go_on()
-            host.look_inside()
-            host.end("kill", "KILL")
-            host.end("crash", "SEGV")
-            host.end("stuck", "STOP")
-            host.reload()
-            machine.run("systemctl", "stop", UNIT)
-            host.story.stop = machine.show(UNIT, "Result") + machine.show(UNIT, "ExecMainStatus")
-            machine.run("systemctl", "start", UNIT)
-            host.go_on()
+            live(host)
             host.story.sent = publisher.stop()
         finally:
             publisher.leave()
-        with contextlib.suppress(TimeoutError):
-            wait_until(lambda: host.total("succeeded") >= host.story.sent, 15, "all", poll=0.1)
-        machine.run("systemctl", "stop", UNIT, ABSENT)
-        host.story.counted = {stage: host.total(stage) for stage in STAGES}
-        host.story.journal = machine.journal(UNIT)
+        look_back(host)
     return host.story
 
 
+def set_up(host: Host, wheel: Path, url: str, sink: str) -> None:
+    """Until the agent and an instance of it run."""
+    shutil.copy(wheel, host.machine.root / "srv")
+    host.story.installed = host.do(INSTALL)
+    host.do(BESIDE)
+    host.be_quick()
+    host.do(INSTANCE)
+    host.configure("shop", "redis://127.0.0.1:1", sink)
+    (host.machine.root / "etc/celery-statsd/shop.management").unlink()
+    host.do(ANOTHER)
+    host.note("absent", ABSENT)
+    host.configure(UNIT, url, sink, "app: host", "flush_interval: 1")
+    host.do(BEGIN)
+    host.note("start")
+    host.story.seen = host.do(SEE)
+
+
+def live(host: Host) -> None:
+    """Under load: whatever ends it, and what must not."""
+    host.go_on()
+    host.look_inside()
+    host.end("kill", "KILL")
+    host.end("crash", "SEGV")
+    host.end("stuck", "STOP")
+    host.configure(UNIT, "", "log_level: debug")
+    host.do(RELOAD)
+    wait_until(lambda: " reloaded " in host.machine.journal(UNIT), 10, "it is told")
+    host.go_on()
+    host.note("reload")
+    host.story.again = host.do(UPGRADE)
+    host.go_on()
+    host.do(STOP)
+    show = host.machine.show
+    host.story.stop = show(UNIT, "Result") + show(UNIT, "ExecMainStatus")
+    host.machine.run("systemctl", "start", UNIT)
+    host.go_on()
+
+
+def look_back(host: Host) -> None:
+    """When nothing more is sent: what has come out; then it is removed."""
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: host.total("succeeded") >= host.story.sent, 15, "all", poll=0.1)
+    for block in (JUDGE, *OTHERS):
+        host.do(block)
+    host.machine.run("systemctl", "stop", UNIT, ABSENT)
+    host.story.counted = {stage: host.total(stage) for stage in STAGES}
+    host.story.journal = host.machine.journal(UNIT)
+    host.do(REMOVE)
+    host.story.left = host.machine.show(UNIT, "LoadState")
+
+
 def test_it_is_installed_by_a_command_and_again(story: Story) -> None:
-    """The unit names the program where it is; a second time keeps all."""
-    assert "made /etc/systemd/system/celery-statsd.service" == story.installed[0]
+    """It says what it makes; at an upgrade it keeps all."""
+    assert "made /etc/systemd/system/celery-statsd.service" in story.installed
     assert "systemd has read its units again" == story.installed[-2]
     kept = [line for line in story.again if line.startswith("kept /etc/")]
     assert 5 == len(kept)
@@ -205,6 +231,7 @@ def test_it_is_ready_when_the_broker_answers(story: Story) -> None:
     assert state.startswith("active: amqp://guest@127.0.0.1:"), state
     assert " is away" not in state
     assert ": 0.0 events/s, none yet; to graphite://127.0.0.1:" in state
+    assert [line for line in story.seen if line.strip().startswith('Status: "amqp://guest@')]
     assert " events/s, the last 0 s ago; to graphite://" in story.states["reload"]
 
 
@@ -236,7 +263,12 @@ def test_a_reload_changes_settings_and_not_the_process(story: Story) -> None:
 def test_it_stops_well(story: Story) -> None:
     """With exit code 0, and the farewell said."""
     assert "success0" == story.stop
-    assert 2 == story.journal.count("info agent_stopped ")
+    assert 3 == story.journal.count("info agent_stopped ")
+
+
+def test_it_goes_without_a_trace(story: Story) -> None:
+    """What the documents say to remove is all there is to systemd."""
+    assert "not-found" == story.left
 
 
 def test_it_may_do_nothing_else(story: Story) -> None:
