@@ -19,7 +19,7 @@ from tests.servers.redis import Redis
 
 PACKAGE = "tests/test_package.py:test_it_runs_where_nothing_else_is"
 ELSEWHERE = {
-    "make demo": "tests/demo/test_init.py:def test_",
+    "make demo": "tests/demo/test_init.py:def test_plain_is_plain_even_in_a_terminal",
     "make test": ".ci/run:exec make test",
     "make readme": "tests/test_readme.py:test_catalogue_is_made_from_the_rows",
     "python -m pytest -q tests/test_names.py": "tests/test_names.py:def test_",
@@ -92,6 +92,16 @@ def test_what_is_run_elsewhere_is(command: str) -> None:
     assert command in {bare(found.text) for found in commands()}
     file, _, text = ELSEWHERE[command].partition(":")
     assert text in (REPOSITORY / file).read_text()
+
+
+@pytest.mark.parametrize("command", [text for text in ELSEWHERE if text.startswith("make ")])
+def test_make_knows_what_it_is_asked_for(command: str) -> None:
+    """What it would do is known, if not done."""
+    env = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        [*command.split(), "-n"], cwd=REPOSITORY, env=env, capture_output=True, check=False
+    )
+    assert 0 == done.returncode, done.stderr
 
 
 def test_no_block_of_commands_is_left_out() -> None:

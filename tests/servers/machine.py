@@ -69,9 +69,8 @@ class Machine:
 
     def _booted(self) -> bool:
         """Whether systemd has started all there is to start."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self._child.pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
+        pid = self._child.pid
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         if not found:
             return False
         self._init = int(found[0])

@@ -61,6 +61,8 @@ class Story:
     state_files: list[str] = field(default_factory=list)
     stop: str = ""
     left: str = ""
+    wrong: str = ""
+    states_there: list[str] = field(default_factory=list)
     sent: int = 0
     counted: dict[str, float] = field(default_factory=dict)
 
@@ -206,6 +208,12 @@ def look_back(host: Host) -> None:
     host.machine.run("systemctl", "stop", UNIT, ABSENT)
     host.story.counted = {stage: host.total(stage) for stage in STAGES}
     host.story.journal = host.machine.journal(UNIT)
+    host.configure("shop", "", "nonsense: 1")
+    host.machine.run("systemctl", "start", ABSENT, check=False)
+    host.note("wrong", ABSENT)
+    host.story.wrong = host.machine.journal(ABSENT)
+    states = host.machine.root / "var/lib/private"
+    host.story.states_there = [path.name for path in states.glob("celery-statsd*")]
     host.do(REMOVE)
     host.story.left = host.machine.show(UNIT, "LoadState")
 
@@ -264,6 +272,17 @@ def test_it_stops_well(story: Story) -> None:
     """With exit code 0, and the farewell said."""
     assert "success0" == story.stop
     assert 3 == story.journal.count("info agent_stopped ")
+
+
+def test_an_instance_has_a_state_of_its_own(story: Story) -> None:
+    """Beside that of the service without a name."""
+    assert ["celery-statsd", "celery-statsd@shop"] == sorted(story.states_there)
+
+
+def test_wrong_settings_are_told_once(story: Story) -> None:
+    """They stay wrong, so nobody starts it again and again."""
+    assert 1 == story.wrong.count("celery-statsd: nonsense: no such setting (/etc/celery-statsd/")
+    assert (0, "failed: ") == (story.restarts["wrong"], story.states["wrong"])
 
 
 def test_it_goes_without_a_trace(story: Story) -> None:
