@@ -5,6 +5,7 @@ left. It has the host's programs and the host's network, so servers on 127.0.0.1
 too. Only root may boot one.
 """
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -32,9 +33,12 @@ class Machine:
         if os.geteuid():
             raise MissingProgramError("only root may boot a machine")
         program("systemd-nspawn")
+        apart = [program("unshare"), "--mount", "--propagation", "private"]
+        if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+            raise MissingProgramError("nobody may mount anything here: no machine can be booted")
         place = folder / "machine"
         place.mkdir()
-        command = [program("unshare"), "--mount", "--propagation", "private", "sh", "-c", BOOT]
+        command = [*apart, "sh", "-c", BOOT]
         self._child = Child("machine", command, folder, {"PLACE": str(place)})
         self._init = 0
 
@@ -44,7 +48,8 @@ class Machine:
         return Path(f"/proc/{self._init}/root")
 
     def run(self, *command: str | Path, check: bool = True) -> str:
-        """What a command prints in it. Raises CalledProcessError."""
+        """What a command prints in it. Raises SubprocessError."""
+        assert is_init(self._init), "it does not run"
         inside = ["nsenter", "-t", str(self._init), "-m", "-u", "-i", "-n", "-p", "--", *command]
         done = subprocess.run(inside, capture_output=True, text=True, check=False, cwd="/")
         if check and done.returncode:
@@ -71,8 +76,17 @@ class Machine:
         """Whether systemd has started all there is to start."""
         pid = self._child.pid
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if not found:
+        if not found or not is_init(int(found[0])):
             return False
         self._init = int(found[0])
         state = self.run("systemctl", "is-system-running", check=False).strip()
         return state in ("running", "degraded")
+
+
+def is_init(pid: int) -> bool:
+    """Whether it is the systemd of another machine than this: what is run in it must never be run
+    here."""
+    with contextlib.suppress(OSError):
+        namespaces = {os.readlink(f"/proc/{one}/ns/pid") for one in (pid, "self")}
+        return len(namespaces) == 2 and Path(f"/proc/{pid}/comm").read_text() == "systemd\n"
+    return False
