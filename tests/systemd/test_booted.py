@@ -40,8 +40,11 @@ RATE = 200.0
 
 STAGES = ("received", "started", "succeeded")
 
-QUICK = "[Service]\nWatchdogSec=4\nRestartSec=0.1\n"
-"""A watchdog that a test can wait for."""
+QUICK = "[Service]\nWatchdogSec=4\nRestartSec=0.1\nEnvironment=PYTHONPATH=/srv/jam\n"
+"""A watchdog that a test can wait for, and what jams the agent."""
+
+JAM = "import signal, time\n\nsignal.signal(signal.SIGUSR1, lambda *_: time.sleep(3600))\n"
+"""Makes SIGUSR1 hold the thread that listens: all others go on, as if nothing were wrong."""
 
 
 @dataclass
@@ -89,11 +92,13 @@ class Host:
             credential.write(f"{broker}\n")
 
     def be_quick(self) -> None:
-        """As an administrator changes a unit."""
+        """As an administrator changes a unit: its watchdog bites soon, and it can be jammed."""
         for unit in ("celery-statsd.service.d", "celery-statsd@.service.d"):
             folder = self.machine.root / "etc/systemd/system" / unit
             folder.mkdir()
             (folder / "quick.conf").write_text(QUICK)
+        (self.machine.root / "srv/jam").mkdir()
+        (self.machine.root / "srv/jam/sitecustomize.py").write_text(JAM)
         self.machine.run("systemctl", "daemon-reload")
 
     def note(self, what: str, unit: str = UNIT) -> None:
@@ -184,7 +189,7 @@ def live(host: Host) -> None:
     host.look_inside()
     host.end("kill", "KILL")
     host.end("crash", "SEGV")
-    host.end("stuck", "STOP")
+    host.end("stuck", "USR1")
     host.configure(UNIT, "", "log_level: debug")
     host.do(RELOAD)
     wait_until(lambda: " reloaded " in host.machine.journal(UNIT), 10, "it is told")
@@ -251,15 +256,18 @@ def test_nothing_is_missing_in_graphite(story: Story) -> None:
 
 
 def test_it_is_started_again_whatever_ends_it(story: Story) -> None:
-    """Each time by systemd; and of one that was stuck the journal says so."""
+    """Each time by systemd: also one whose listening thread alone is stuck, by its watchdog."""
     assert {"start": 0, "kill": 1, "crash": 2, "stuck": 3}.items() <= story.restarts.items()
     assert "celery-statsd.service: Watchdog timeout" in story.journal
 
 
-def test_the_journal_has_where_it_crashed(story: Story) -> None:
+def test_the_journal_has_where_it_crashed_or_was_stuck(story: Story) -> None:
     """A line for each thread: where it stood."""
     assert "Fatal Python error: Segmentation fault" in story.journal
     assert '/celery_statsd/agent.py", line ' in story.journal
+    stuck = story.journal.partition("Watchdog timeout")[2].partition("Scheduled restart")[0]
+    assert "Fatal Python error: Aborted" in stuck
+    assert 'File "/srv/jam/sitecustomize.py", line 3 in <lambda>' in stuck
 
 
 def test_a_reload_changes_settings_and_not_the_process(story: Story) -> None:
