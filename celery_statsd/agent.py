@@ -20,6 +20,7 @@ for an agent that lives and tells nothing is worse than one that is started anew
 """
 
 import importlib
+import os
 import socket
 import threading
 import time
@@ -43,6 +44,7 @@ from celery_statsd.sinks.base import Sink
 from celery_statsd.source import source_for
 from celery_statsd.source.base import Source
 from celery_statsd.speaker import Speaker
+from celery_statsd.supervisor import Supervisor
 from celery_statsd.vitals import Vitals
 
 IDLE = 0.5
@@ -111,6 +113,7 @@ class Agent:
         self._lookout: Lookout | None = None
         self._health = Health(self._chronicle, source, self._speaker, self._lock)
         self._window: Any = None
+        self._supervisor = Supervisor(os.environ)
         self._fault: Exception | None = None
         self._settings: Settings | None = None
         self._looked_at = 0.0
@@ -154,6 +157,7 @@ class Agent:
             self._take_last_words()
         finally:
             self.stop()
+            self._supervisor.stopping()
             self._flusher.join()
             self._leave()
         if self._fault:
@@ -256,6 +260,7 @@ class Agent:
             if turn is not None:
                 self._speaker.turn(turn, now)
             self._look_at_the_time(now)
+        self._supervisor.listening(self._health.summary)
         return len(messages)
 
     def _breathe(self, heard: int) -> None:

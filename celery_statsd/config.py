@@ -1,11 +1,11 @@
 """The settings: read from each layer, joined by strength, judged by the table in `keys`.
 
-Strength: flag > environment > file > the user's Celery app > default. Only the strongest value
-of a key is judged; a name nobody knows is an error wherever it stands.
+Strength: flag > environment > credential > file > the user's Celery app > default. Only the
+strongest value of a key is judged; a name nobody knows is an error wherever it stands.
 
-In flags and in the environment a list is separated by white space or new lines (addresses may
-hold commas and semicolons), a mapping is JSON, and an empty variable is one that is not set. In
-the file a null is a key that is not set.
+In flags, in the environment and in credentials a list is separated by white space or new lines
+(addresses may hold commas and semicolons), a mapping is JSON, and an empty variable is one that is
+not set. In the file a null is a key that is not set.
 """
 
 import difflib
@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from celery_statsd.credentials import credentials
 from celery_statsd.errors import CeleryStatsdError, ConfigError
 from celery_statsd.keys import KEYS, VARIABLE_HEAD, Key, Settings
 from celery_statsd.kinds import SWITCH, is_address
@@ -104,6 +105,7 @@ def load(
     layers = [
         _flag_layer(flags, problems),
         _environment_layer(environ, problems),
+        _credential_layer(environ, problems),
         _file_layer(file, problems) if file else {},
     ]
     given: _Layer = {}
@@ -139,6 +141,17 @@ def _environment_layer(environ: Mapping[str, str], problems: _Problems) -> _Laye
             layer[key.name] = _Given(text, f"environment {variable}", f"the variable {variable}")
         elif not key and _is_ours(variable, text):
             problems.append(_unknown(variable, "the environment", "variable"))
+    return layer
+
+
+def _credential_layer(environ: Mapping[str, str], problems: _Problems) -> _Layer:
+    layer: _Layer = {}
+    with problems.gathered():
+        for name, text in credentials(environ).items():
+            if name in _BY_NAME:
+                layer[name] = _Given(text, f"credential {name}", f"the credential {name}")
+            else:
+                problems.append(_unknown(name, "the credentials"))
     return layer
 
 

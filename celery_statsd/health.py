@@ -48,6 +48,7 @@ class Health:
     ) -> None:
         self._listened_at = self._began = time.monotonic()
         self._heard_at = 0.0
+        self._summed: tuple[int, float] | None = None
         self.lookout: Lookout | None = None
         self._chronicle = chronicle
         self._source = source
@@ -60,6 +61,7 @@ class Health:
         return {
             "/findings": self.findings,
             "/healthz": self.healthz,
+            "/livez": self.livez,
             "/queues": self.queues,
             "/status": self.status,
             "/workers": self.workers,
@@ -87,6 +89,29 @@ class Health:
             "workers_silent_s": round(mute, 1),
             "sinks_down": [outlet.sink.address.text for outlet in self._outlets if outlet.down],
         }
+
+    def livez(self) -> Answer:
+        """Whether it does its rounds: 200, or 503 when a new process would do better. A broker or a
+        sink that is away is no reason."""
+        try:
+            with self._pipeline():
+                problems = list(self._deafness())
+        except StuckError as error:
+            problems = [str(error)]
+        return UNWELL if problems else OK, {"alive": not problems, "problems": problems}
+
+    def summary(self) -> str:
+        """A line for whoever asks for the state of the service; its rate is that of the time since
+        the line before. Of the listening thread: it waits for nobody."""
+        events, now = self._chronicle.pipeline.ledger.events, time.monotonic()
+        before, at = self._summed or (events, now)
+        self._summed = events, now
+        rate = (events - before) / max(now - at, 1e-3)
+        heard = self._age(self._heard_at)
+        last = "none yet" if heard is None else f"the last {heard:.0f} s ago"
+        away = "" if self._source.connected else " is away"
+        sinks = ", ".join(o.sink.address.text + " is down" * o.down for o in self._outlets)
+        return f"{self._source.place}{away}: {rate:.1f} events/s, {last}; to {sinks}"
 
     def queues(self) -> Answer:
         """Each queue, with what is told of it in the metrics."""
@@ -133,9 +158,7 @@ class Health:
             }
 
     def _problems(self) -> Iterator[str]:
-        silent = time.monotonic() - self._listened_at
-        if silent > STILL:
-            yield f"nobody has listened for {silent:.0f} s"
+        yield from self._deafness()
         if not self._source.connected:
             yield "the broker is away"
         late = time.monotonic() - self._speaker.noted_at
@@ -146,6 +169,11 @@ class Health:
         for outlet in self._outlets:
             if outlet.down:
                 yield f"{outlet.sink.address.text} is down"
+
+    def _deafness(self) -> Iterator[str]:
+        silent = time.monotonic() - self._listened_at
+        if silent > STILL:
+            yield f"nobody has listened for {silent:.0f} s"
 
     @property
     def _outlets(self) -> list[Outlet]:

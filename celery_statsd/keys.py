@@ -222,8 +222,8 @@ KEYS = (
         "http",
         TEXT,
         None,
-        "host:port to answer at, with JSON: /healthz, /queues, /workers, /findings, /status. "
-        "Closed when not set.",
+        "host:port to answer at, with JSON: /healthz, /livez, /queues, /workers, /findings, "
+        "/status. Closed when not set.",
     ),
     Key("prefix", TEXT, "celery", "The first node of every metric's name."),
     Key("app", TEXT, "default", "The name of this Celery cluster in the metrics: the second node."),

@@ -6,6 +6,8 @@ install must not pass for green.
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers.bucky import Bucky
 from tests.servers.graphite import Graphite
-from tests.servers.process import MissingProgramError
+from tests.servers.process import REPOSITORY, MissingProgramError
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.statsd import StatsD
@@ -89,6 +91,17 @@ def bucky(tmp_path_factory: pytest.TempPathFactory, graphite: Graphite) -> Itera
     folder = tmp_path_factory.mktemp("bucky")
     with running(lambda: Bucky(folder, graphite.pickle_port, FLUSH_SECONDS)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution beside it, both from what git would keep."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--outdir", folder, REPOSITORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    (found,) = folder.glob("*.whl")
+    return found
 
 
 @pytest.fixture(scope="module")

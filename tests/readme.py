@@ -1,4 +1,5 @@
-"""The README's catalogue: made from the rows, between two marks. Run as a program, writes it."""
+"""The catalogue in the documents: made from the rows, between two marks. Run as a program, writes
+it."""
 
 import re
 from pathlib import Path
@@ -6,6 +7,9 @@ from pathlib import Path
 from celery_statsd.catalogue import as_markdown
 
 README = Path(__file__).parent.parent / "README.md"
+DOCUMENTS = (README, README.parent / "docs" / "metrics.md")
+"""Those that have it."""
+
 _CATALOGUE = re.compile(r"(?<=<!-- catalogue -->\n).*?(?=<!-- /catalogue -->)", re.DOTALL)
 
 
@@ -15,4 +19,5 @@ def with_catalogue(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_catalogue(README.read_text()))
+    for document in DOCUMENTS:
+        document.write_text(with_catalogue(document.read_text()))

@@ -33,6 +33,7 @@ from celery_statsd.source.base import Facts, Message, Source
 from celery_statsd.vitals import resident_bytes
 from tests.bodies import NOON, Process, body
 from tests.servers.agent import Agent as AgentProcess
+from tests.servers.manager import Manager
 from tests.servers.process import Child, free_port, wait_until
 from tests.servers.redis import Redis
 from tests.source.stream import send
@@ -84,10 +85,16 @@ class Stream(Source):
 class Stage:
     """An agent on a stream, running in a thread of its own, and what it logs."""
 
-    def __init__(self, sinks: Iterable[Sink], most: int = 10, pipeline: Pipeline | None = None):
+    def __init__(
+        self,
+        sinks: Iterable[Sink],
+        most: int = 10,
+        pipeline: Pipeline | None = None,
+        make: type[Stream] | None = None,
+    ) -> None:
         self._logged = io.StringIO()
         log = Log("debug", stream=self._logged)
-        self.stream = Stream(log, most)
+        self.stream = (make or Stream)(log, most)
         self.pipeline = pipeline or Pipeline(host="me")
         self.error: BaseException | None = None
         self._agent = Agent(
@@ -696,6 +703,68 @@ def running(child: Child, ready: Any) -> Iterator[None]:
         yield
     finally:
         child.kill()
+
+
+class Sticky(Stream):
+    """A stream that hangs in a read as long as it is stuck."""
+
+    stuck = False
+
+    def _read(self, timeout: float) -> Sequence[Message]:
+        while self.stuck:
+            time.sleep(0.01)
+        return super()._read(timeout)
+
+
+class Absent(Stream):
+    """A stream whose broker is not there."""
+
+    def _open(self) -> None:
+        raise BrokerLost("nobody listens there")
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    """A service manager whose watchdog waits for 0.2 s."""
+    with Manager(tmp_path / "notify") as found:
+        monkeypatch.setenv("NOTIFY_SOCKET", found.address)
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        yield found
+
+
+def test_the_watchdog_is_fed_by_who_listens(manager: Manager) -> None:
+    """Though the broker is away; not by the flushes, which go on when the listening is stuck."""
+    sink, told = MemorySink(), list[str]()
+
+    def heard() -> list[str]:
+        told.extend(line for datagram in manager.told() for line in datagram.splitlines())
+        return told
+
+    with Stage([sink], make=Sticky) as stage:
+        stream = stage.stream
+        assert isinstance(stream, Sticky)
+        wait_until(lambda: heard().count("WATCHDOG=1") > 1, 5, "it is fed")
+        assert 1 == told.count("READY=1")
+        stream.up = False
+        wait_until(lambda: stage.logged("broker_lost"), 5, "the broker is lost")
+        told.clear()
+        wait_until(lambda: heard().count("WATCHDOG=1") > 1, 5, "it is fed")
+        assert "STATUS=stream:// is away: 0.0 events/s, none yet; to memory://" in told
+        stream.up = stream.stuck = True
+        wait_until(lambda: stream.connected, 10, "it hangs in a read")
+        heard()
+        told.clear()
+        flushes = len(sink.batches)
+        wait_until(lambda: len(sink.batches) > flushes + 4, 5, "flushes go on")
+        assert [] == heard()
+        stream.stuck = False
+    assert ["STOPPING=1", "STATUS=says farewell"] == heard()[-2:]
+
+
+def test_it_is_ready_when_it_has_found_that_the_broker_is_away(manager: Manager) -> None:
+    """Whoever waits for it to start does not wait for the broker."""
+    with Stage([MemorySink()], make=Absent):
+        wait_until(lambda: "READY=1" in "".join(manager.told()), 5, "it is ready")
 
 
 def test_settings_reach_every_part(tmp_path: Path) -> None:

@@ -165,6 +165,36 @@ def test_empty_means_not_set(file: Path) -> None:
     assert {"default"} == set(got.origins.values())
 
 
+def test_a_credential_is_weaker_than_the_environment_and_stronger_than_the_file(
+    file: Path, tmp_path: Path
+) -> None:
+    """What a service manager hands over has its place among the layers, and its origin."""
+    handed = tmp_path / "handed"
+    handed.mkdir()
+    (handed / "broker").write_text("redis://handed\n")
+    (handed / "tls_ca_file").write_text("-----BEGIN")
+    (handed / "management").write_text("#\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(handed)}
+    text = "broker: redis://file\nmanagement: http://file"
+    got = loaded(text, file, environ=environ)
+    assert (("redis://handed",), "credential broker") == (got.broker, got.origins["broker"])
+    assert str(handed / "tls_ca_file") == got.tls_ca_file
+    assert ("http://file", f"file {file}") == (got.management, got.origins["management"])
+    over = loaded(text, file, environ=environ | {"CELERY_STATSD_BROKER": "redis://over"})
+    assert "environment CELERY_STATSD_BROKER" == over.origins["broker"]
+
+
+def test_a_credential_puts_the_rival_of_a_weaker_layer_out_of_force(
+    file: Path, tmp_path: Path
+) -> None:
+    """A file that names a broker_file is no obstacle to a broker that is handed over."""
+    handed = tmp_path / "handed"
+    handed.mkdir()
+    (handed / "broker").write_text("redis://handed")
+    got = loaded("broker_file: /x", file, environ={"CREDENTIALS_DIRECTORY": str(handed)})
+    assert (("redis://handed",), None) == (got.broker, got.broker_file)
+
+
 def test_the_app_is_asked_only_when_it_is_named() -> None:
     """The app layer is called once, with the strongest name, and only then."""
     asked: list[str] = []

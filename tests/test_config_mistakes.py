@@ -40,6 +40,17 @@ def test_a_broken_app_is_one_problem_among_others() -> None:
     assert ["celery_app", "tls"] == [error.key for error in told.value.errors]
 
 
+def test_a_credential_that_is_wrong_is_told_by_its_name(tmp_path: Path) -> None:
+    """One of no key, and one whose value is wrong, without the value."""
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    (tmp_path / "brokr").write_text("s3cret")
+    told = "brokr: no such setting (the credentials); did you mean broker?"
+    assert told == refusal(environ=environ)
+    (tmp_path / "brokr").rename(tmp_path / "transport_options")
+    told = "transport_options: *** from the credential transport_options is not JSON; write "
+    assert refusal(environ=environ).startswith(told)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -107,6 +107,7 @@ def test_one_whose_broker_is_gone_is_not() -> None:
     patient = Patient()
     patient.source.connected = False
     assert ["the broker is away"] == patient.problems
+    assert OK == patient.health.livez()[0]
     patient.source.connected = True
     assert [] == patient.problems
 
@@ -117,8 +118,11 @@ def test_one_that_does_not_listen_any_more_is_not(monkeypatch: pytest.MonkeyPatc
     patient.speaker.interval = 1000.0
     later(monkeypatch, STILL - 1)
     assert [] == patient.problems
+    assert (OK, {"alive": True, "problems": []}) == patient.health.livez()
     later(monkeypatch, STILL + 1)
-    assert ["nobody has listened for 31 s"] == patient.problems
+    told = ["nobody has listened for 31 s"]
+    assert told == patient.problems
+    assert (UNWELL, {"alive": False, "problems": told}) == patient.health.livez()
 
 
 def test_one_that_does_not_flush_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +161,26 @@ def test_one_that_is_stuck_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     patient = Patient()
     with patient.lock:
         assert ["it has been busy for 0.05 s"] == patient.problems
+        assert UNWELL == patient.health.livez()[0]
     assert [] == patient.problems
+
+
+def test_the_summary_is_a_line_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events a second since the line before, whatever a journal held before the first."""
+    patient, worker, now = Patient(Refusing()), Process(), time.time()
+    patient.chronicle.feed([body(worker.received("t0", now))], now)
+    assert "quiet://: 0.0 events/s, none yet; to memory://" == patient.health.summary()
+    patient.health.listened(heard=True)
+    patient.chronicle.feed([body(worker.received(f"t{n}", now)) for n in range(1, 1001)], now)
+    later(monkeypatch, 10.0)
+    line = patient.health.summary()
+    rate = float(line.partition(": ")[2].partition(" ")[0])
+    assert 99.0 < rate <= 100.0
+    assert line.endswith(" events/s, the last 10 s ago; to memory://")
+    patient.source.connected = False
+    patient.speaker.beat(time.time())
+    wait_until(lambda: patient.health.summary().endswith("memory:// is down"), 5, "it is told")
+    assert patient.health.summary().startswith("quiet:// is away: 0.0 events/s, the last 10 s ago")
 
 
 def test_queues_and_workers_are_shown_as_they_are_told() -> None:
@@ -189,7 +212,8 @@ def test_the_status_is_the_ledger_and_the_balance() -> None:
     )
     assert (1, 0) == (told["balance"]["reserved"], told["balance"]["difference"])
     assert {"down": False, "waiting": 0}.items() <= told["sinks"]["memory://"].items()
-    assert {"/findings", "/healthz", "/queues", "/status", "/workers"} == set(patient.health.pages)
+    pages = {"/findings", "/healthz", "/livez", "/queues", "/status", "/workers"}
+    assert pages == set(patient.health.pages)
 
 
 def test_what_is_wrong_is_shown_with_its_cure() -> None:

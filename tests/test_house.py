@@ -25,7 +25,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("recorder",),
-    ("demo", "check", "camera", "inprocess", "watch", "catalogue"),
+    ("demo", "check", "camera", "inprocess", "watch", "catalogue", "systemd"),
     ("muster",),
     ("lengths",),
     ("agent",),

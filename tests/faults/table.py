@@ -24,7 +24,10 @@ BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 
 LEFT_OUT: tuple[tuple[str, str], ...] = (
     ("A6", "the restarts of A1 and A2; delivery counts are limited from RabbitMQ 4 on only"),
-    ("A10", "there is no watchdog yet; a sink that hangs: tests/test_agent.py"),
+    (
+        "A10",
+        "the watchdog: tests/systemd, tests/test_agent.py; a sink that hangs: tests/test_agent.py",
+    ),
     ("A11", "not tried: a log that blocks (a full pipe) would block the agent"),
     ("B11", "not tried: that its exchange is gone is noticed at the next connection only"),
     ("B12", "tests/source/test_queue.py: such a queue is used as it is"),
