@@ -24,6 +24,7 @@ PACKAGE = ROOT / "celery_statsd"
 FLOORS = (
     ("__main__",),
     ("cli",),
+    ("alerts",),
     ("demo", "check", "camera", "watch", "catalogue", "lengths", "dashboards"),
     ("agent",),
     ("health",),
@@ -48,7 +49,7 @@ FLOORS = (
 
 DOORS = {
     "click": ("cli.*",),
-    "yaml": ("config",),
+    "yaml": ("config", "document"),
     "statsd": ("sinks.wire",),
     "celery": ("source.*", "demo.*"),
     "kombu": ("source.*", "probes.*", "demo.*"),
@@ -62,7 +63,8 @@ DOORS = {
 HEART = (
     "events", "choice", "task", "tracker", "endings", "queues", "life", "accounts", "roster",
     "clocks", "rules.*", "lanes", "passage", "passages", "suspects", "aggregator", "scribe",
-    "names", "ledger", "metric", "pipeline", "scope", "standing",
+    "names", "ledger", "metric", "pipeline", "scope", "standing", "alerts.rule",
+    "alerts.judgement",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""
 
