@@ -27,7 +27,8 @@ MEMORY = 3600.0
 
 class Verdict(NamedTuple):
     """The state of one series. `value` is None when there is none; `since` (epoch seconds) is when
-    the bound was first passed, also by what is not held long enough to fire (`pending`)."""
+    the bound was first passed, also by what is not held long enough to fire (`pending`); None when
+    it was passed before all that was looked at."""
 
     state: State
     value: float | None = None
@@ -61,7 +62,7 @@ def judged(rule: AlertRule, points: Sequence[Point], now: float) -> Verdict:
     for state, bound in rule.levels:
         fires, since = _fires(bound, rule.hold, at, values)
         if fires:
-            return Verdict(state, value, bound, since)
+            return Verdict(state, value, bound, since if since != at[0] else None)
         if since is not None and pending is None:
             pending = Verdict(State.OK, value, bound, since, pending=True)
     return pending or Verdict(State.OK, value)

@@ -86,6 +86,8 @@ def test_the_worst_level_counts_and_what_is_to_come_is_told() -> None:
     assert Verdict(State.CRITICAL, 6, BOTH.critical, NOW - 300) == judged(
         BOTH, by_minute(*[6] * 6), NOW
     )
+    before = judged(PLAIN, by_minute(*[6] * 6), NOW)
+    assert Verdict(State.CRITICAL, 6, PLAIN.critical, None) == before
     assert State.WARNING is state(BOTH, *[4.5] * 6)
     pending = judged(BOTH, by_minute(0, 0, 6, 6), NOW)
     assert Verdict(State.OK, 6, BOTH.critical, NOW - 60, pending=True) == pending

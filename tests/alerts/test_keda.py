@@ -70,6 +70,7 @@ def scaled_by(graphite: Graphite, app: str, queue: str = "etl") -> float:
         assert 200 == answer.status
         series = json.load(answer)
     assert 1 == len(series), "none would be 0, several an error"
+    assert series[0]["datapoints"], "a series without points would be 0"
     values = [value for value, _ in series[0]["datapoints"] if value is not None]
     if not values:
         raise NoValueError
