@@ -12,10 +12,33 @@ import yaml
 
 from celery_statsd.alerts.forms import FORMS as MADE
 from celery_statsd.cli.alerts import FORMS
-from tests.alerts.world import app_of
+from tests.alerts.world import FAULTS, RETENTION, World, points
 from tests.cli.program import Running, run
 from tests.servers.graphite import Graphite
 from tests.servers.process import free_port, wait_until
+
+AHEAD = 240
+"""Seconds: the commands look at now, and the tests may be slow."""
+
+
+def app(fault: str) -> str:
+    """The name of the app that has it, here."""
+    return f"cli_{fault}"
+
+
+@pytest.fixture(scope="module")
+def systems(graphite: Graphite) -> Graphite:
+    """Made systems that are what they are now, and will be for some minutes."""
+    end = int(time.time()) // 10 * 10 + AHEAD
+    series = {}
+    for seed, name in enumerate(
+        ("healthy", "worker_down", "queue_bad", "dead_on_statsd", "dead_on_carbon")
+    ):
+        world = World(seed)
+        FAULTS[name].bend(world)
+        series |= points(world, app(name), end)
+    graphite.write(series, RETENTION)
+    return graphite
 
 
 def test_the_forms_are_those_there_are() -> None:
@@ -30,11 +53,10 @@ def test_the_forms_are_those_there_are() -> None:
      ("dead_on_statsd", 2, "AGENT DEAD"), ("no_such_app", 2, "AGENT DEAD")],
 )  # fmt: skip
 def test_the_exit_code_is_nagios(
-    fault: str, code: int, word: str, graphite: Graphite, systems_end: int
+    fault: str, code: int, word: str, systems: Graphite
 ) -> None:  # fmt: skip
     """And the first line, for all rules at once."""
-    del systems_end
-    found = run("alerts", "check", "--graphite", graphite.url, "--app", app_of(fault),
+    found = run("alerts", "check", "--graphite", systems.url, "--app", app(fault),
                 "--format", "nagios")  # fmt: skip
     assert (code, "") == (found.returncode, found.stderr)
     assert found.stdout.startswith(f"CELERY {word} - ")
@@ -42,12 +64,11 @@ def test_the_exit_code_is_nagios(
 
 @pytest.mark.e2e
 def test_one_rule_is_unknown_while_the_agent_is_dead(
-    graphite: Graphite, systems_end: int
+    systems: Graphite
 ) -> None:  # fmt: skip
     """The agent's own rule is judged with it, so the worst is told."""
-    del systems_end
-    found = run("alerts", "check", "--app", app_of("dead_on_carbon"), "--rule", "lost",
-                "--format", "json", env={"GRAPHITE_URL": graphite.url})  # fmt: skip
+    found = run("alerts", "check", "--app", app("dead_on_carbon"), "--rule", "lost",
+                "--format", "json", env={"GRAPHITE_URL": systems.url})  # fmt: skip
     document: dict[str, Any] = json.loads(found.stdout)
     assert (2, ["agent", "lost"]) == (found.returncode, [r["rule"] for r in document["rules"]])
 
@@ -77,15 +98,14 @@ def test_a_wrong_argument_is_told(arguments: tuple[str, ...], sentence: str) -> 
 
 
 @pytest.mark.e2e
-def test_a_file_of_ones_own_is_used(graphite: Graphite, tmp_path: Path, systems_end: int) -> None:
+def test_a_file_of_ones_own_is_used(systems: Graphite, tmp_path: Path) -> None:
     """Copied and edited, as the shipped one says."""
-    del systems_end
     path = tmp_path / "mine.yml"
     path.write_text(
         "- {name: length, text: It is long., target: 'aliasByNode(gauge:queue.*.length.all, "
         "gauge#entity)', window: 1h, reduce: max, warning: '> 1000'}\n"
     )
-    found = run("alerts", "check", "--graphite", graphite.url, "--app", app_of("queue_bad"),
+    found = run("alerts", "check", "--graphite", systems.url, "--app", app("queue_bad"),
                 "--rules", str(path))  # fmt: skip
     assert (1, True) == (found.returncode, "length mails = 1500 (> 1000)" in found.stdout)
 
@@ -103,21 +123,18 @@ def test_a_wrong_row_of_ones_own_file_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 def test_it_serves_until_it_is_told_to_end(
-    graphite: Graphite, tmp_path: Path, systems_end: int
+    systems: Graphite, tmp_path: Path
 ) -> None:  # fmt: skip
     """JSON at /alerts, 503 when critical; SIGTERM ends it with 0."""
-    del systems_end
-    running = Running(tmp_path, "alerts", "serve", "--graphite", graphite.url, "--app",
-                      app_of("queue_bad"), "--listen", "127.0.0.1:0")  # fmt: skip
+    running = Running(tmp_path, "alerts", "serve", "--graphite", systems.url, "--app",
+                      app("queue_bad"), "--listen", "127.0.0.1:0")  # fmt: skip
     try:
         wait_until(lambda: "listening on port" in running.said, 10, "it listens")
         port = int(running.said.split()[-1])
         assert (503, "CRITICAL") == asked(port, "/alerts")
         assert (503, "CRITICAL") == asked(port, "/alerts/queue-long")
         assert (200, "OK") == asked(port, "/alerts/lost")
-        began = time.monotonic()
         assert 0 == running.end(signal.SIGTERM)
-        assert time.monotonic() - began < 3
     finally:
         running.process.kill()
         running.process.wait(10)
