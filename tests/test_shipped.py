@@ -157,14 +157,14 @@ def test_a_rollup_is_what_it_should_be(name: str, servers: Servers) -> None:
     the largest the largest."""
     expected = {**ROLLED, **RISING}[name]
     wait_until(
-        lambda: None not in minutes(servers.graphite, name, servers.minute), 10, "it is written"
+        lambda: None not in minutes(servers.graphite, name, servers.minute), 20, "it is written"
     )
     assert [expected, expected] == minutes(servers.graphite, name, servers.minute)
 
 
 def test_what_was_counted_once_in_a_minute_is_not_forgotten(servers: Servers) -> None:
     """xFilesFactor 0."""
-    wait_until(lambda: minutes(servers.graphite, ONCE, servers.minute)[0], 10, "it is written")
+    wait_until(lambda: minutes(servers.graphite, ONCE, servers.minute)[0], 20, "it is written")
     assert [1.0, None] == minutes(servers.graphite, ONCE, servers.minute)
 
 
@@ -217,9 +217,9 @@ def test_munin_reads_graphite(servers: Servers, tmp_path: Path) -> None:
         peer.sendall("".join(lines).encode())
     where = {"graphite": servers.graphite.url, "app": "munin"}
     found = {"failed.value 3", "lost.value 0", "received.value U"}
-    wait_until(lambda: found <= set(munin(tmp_path, PLUGINS[1], "", **where)[1]), 10, "the states")
+    wait_until(lambda: found <= set(munin(tmp_path, PLUGINS[1], "", **where)[1]), 20, "the states")
     wait_until(
-        lambda: munin(tmp_path, PLUGINS[0], "autoconf", **where)[1] == ["yes"], 10, "the names"
+        lambda: munin(tmp_path, PLUGINS[0], "autoconf", **where)[1] == ["yes"], 20, "the names"
     )
     field = "task_shop_tasks_send__x"
     assert (0, [f"{field}.value 7"], "") == munin(tmp_path, PLUGINS[0], "", **where)
@@ -289,7 +289,7 @@ def test_a_flush_arrives_under_the_names_of_the_flavour(name: str, servers: Serv
         layout.gauge("queue", "mails", "length", "all"): BEGUN + 1,
         layout.percentile("cluster", "all", "runtime", "90", "all"): BEGUN + 2,
     }
-    wait_until(lambda: servers.graphite.total(next(iter(expected))), 25, "a flush", poll=0.3)
+    wait_until(lambda: servers.graphite.total(next(iter(expected))), 40, "a flush", poll=0.3)
     found = {path: servers.graphite.render(path)[path][0][0] for path in expected}
     assert expected == found
 
