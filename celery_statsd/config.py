@@ -11,8 +11,7 @@ not set. In the file a null is a key that is not set.
 import difflib
 import os
 import re
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +19,10 @@ from typing import Any
 import yaml
 
 from celery_statsd.credentials import credentials
+from celery_statsd.document import content, parsed, plain
 from celery_statsd.errors import CeleryStatsdError, ConfigError
 from celery_statsd.keys import KEYS, VARIABLE_HEAD, Key, Settings
-from celery_statsd.kinds import SWITCH, is_address
+from celery_statsd.kinds import is_address
 from celery_statsd.log import MASK, masked, redact
 
 __all__ = ["CONFIG_VARIABLE", "DEFAULT_FILE", "KEYS", "Misconfigured", "Settings", "load"]
@@ -33,7 +33,6 @@ DEFAULT_FILE = "/etc/celery-statsd/celery-statsd.yml"
 CONFIG_VARIABLE = VARIABLE_HEAD + "CONFIG"
 """The environment's way to name the file (the flag is `--config`)."""
 
-_LARGEST_FILE = 256 * 1024  # characters
 _BY_NAME = {key.name: key for key in KEYS}
 _BY_VARIABLE = {key.variable: key for key in KEYS}
 
@@ -63,7 +62,6 @@ class _Given:
 
 
 _Layer = dict[str, _Given]
-_Maker = Callable[[Any, set[int]], Any]
 
 
 class _Problems(list[ConfigError]):
@@ -247,35 +245,9 @@ def _unknown(name: str, place: str, spelling: str = "name") -> ConfigError:
 
 def _broker_of(path: str) -> Any:
     """The URLs in the broker file, one a line; `#` begins a comment line."""
-    lines = (line.strip() for line in _content("broker_file", path, private=True).splitlines())
+    lines = (line.strip() for line in content("broker_file", path, private=True).splitlines())
     urls = [line for line in lines if line and not line.startswith("#")]
     return _judged(_BY_NAME["broker"], _Given(urls, "", f"broker_file {path}"))
-
-
-def _content(key: str, path: str, private: bool = False) -> str:
-    """The text of a file, in UTF-8. Raises ConfigError when it cannot be had, or is too long."""
-    try:
-        with open(path, encoding="utf-8-sig") as stream:
-            if private:
-                _refuse_readers(key, path, os.fstat(stream.fileno()))
-            text = stream.read(_LARGEST_FILE + 1)
-    except OSError as error:
-        problem = f"{path} cannot be read ({error.strerror})"
-        raise ConfigError(key, problem, "name a file this user may read") from None
-    except ValueError:
-        raise ConfigError(key, f"{path} is not UTF-8 text", "save it as UTF-8") from None
-    if len(text) > _LARGEST_FILE:
-        raise ConfigError(key, f"{path} is too long", f"keep it under {_LARGEST_FILE} characters")
-    return text
-
-
-def _refuse_readers(key: str, path: str, facts: os.stat_result) -> None:
-    # A file of our own can be closed to all others. One that belongs to another user (root, an
-    # access list of systemd, a Kubernetes volume) reaches us through its group alone.
-    loose = 0o077 if facts.st_uid == os.geteuid() else 0o007
-    if facts.st_mode & loose:
-        problem = f"{path} is open to other users (mode {stat.S_IMODE(facts.st_mode):04o})"
-        raise ConfigError(key, problem, f"run chmod 600 {path}")
 
 
 def _file_layer(path: str, problems: _Problems) -> _Layer:
@@ -297,7 +269,7 @@ def _row(name: str, place: str, node: yaml.Node, before: int | None) -> Any:
     if before is not None:
         raise ConfigError(name, f"set again in {place}, after line {before}", "keep one")
     try:
-        return _plain(node, set())
+        return plain(node)
     except ValueError as error:
         raise ConfigError(
             name, f"its value in {place} {error}", "write it plainly, text in quotes"
@@ -306,7 +278,7 @@ def _row(name: str, place: str, node: yaml.Node, before: int | None) -> Any:
 
 def _rows(path: str) -> list[tuple[str, int, yaml.Node]]:
     """Each key of the file, with its line and the node of its value."""
-    root = _parsed(path)
+    root = parsed("config", path)
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
@@ -315,74 +287,3 @@ def _rows(path: str) -> list[tuple[str, int, yaml.Node]]:
         (key.value if isinstance(key, yaml.ScalarNode) else "?", key.start_mark.line + 1, node)
         for key, node in root.value
     ]
-
-
-def _parsed(path: str) -> yaml.Node | None:
-    text = _content("config", path)
-    try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = re.sub(r"alias .*", "alias", error.problem or "bad syntax")  # its name is a value
-        raise ConfigError("config", f"{path}{where}: {what}", "mend the YAML there") from None
-    except (yaml.YAMLError, ValueError, OverflowError):  # the last two: an escape of no character
-        raise ConfigError(
-            "config", f"{path} holds characters YAML forbids", "remove them"
-        ) from None
-    except RecursionError:
-        raise ConfigError("config", f"{path} is nested too deeply", "flatten it") from None
-
-
-def _plain(node: yaml.Node, seen: set[int]) -> Any:
-    """The data of `node`. An alias is refused: it could make a value endless. Raises ValueError."""
-    if id(node) in seen:
-        raise ValueError("uses an alias")
-    seen.add(id(node))
-    make = _MAKERS.get(node.tag)
-    if make is None:
-        raise ValueError("has a tag or a form that no setting takes")
-    return make(node.value, seen)
-
-
-def _list(nodes: Iterable[yaml.Node], seen: set[int]) -> list[Any]:
-    return [_plain(node, seen) for node in nodes]
-
-
-def _dict(rows: Iterable[tuple[yaml.Node, yaml.Node]], seen: set[int]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key_node, node in rows:
-        key = _plain(key_node, seen)
-        if not isinstance(key, str) or key in found:
-            raise ValueError("has a key that is no text, or stands there twice")
-        found[key] = _plain(node, seen)
-    return found
-
-
-def _scalar(make: Callable[[str], Any]) -> _Maker:
-    def read(text: str, _: set[int]) -> Any:
-        try:
-            return make(text)
-        except ValueError:  # its own message would show the value
-            raise ValueError("looks like a number or a switch, but is none") from None
-
-    return read
-
-
-def _whole(text: str) -> int:
-    if len(text) > 40:  # Python refuses to write down a number of thousands of digits
-        raise ValueError
-    return int(text, 0)
-
-
-_TAG = "tag:yaml.org,2002:"
-_MAKERS: dict[str, _Maker] = {
-    _TAG + "str": _scalar(str),
-    _TAG + "timestamp": _scalar(str),
-    _TAG + "int": _scalar(_whole),
-    _TAG + "float": _scalar(float),
-    _TAG + "bool": _scalar(SWITCH.read),
-    _TAG + "null": _scalar(lambda _: None),
-    _TAG + "seq": _list,
-    _TAG + "map": _dict,
-}

@@ -1,15 +1,17 @@
 """Each error, and who answers it.
 
-| error       | raised by             | answered by                                           |
-| ----------- | --------------------- | ----------------------------------------------------- |
-| ConfigError | config, any address   | `cli.tell`: the sentence on stderr, exit code 2       |
-| BadEvent    | `events.decode`       | `pipeline.feed`: counted under its reason             |
-| BrokerLost  | a source's own calls  | `source.base.Source.read`: logged once, opened again  |
-| AskRefused  | `probes.workers`      | `interview`: logged, counted; the workers' facts lack |
-| SinkDown    | `Sink.send`, `check`  | `outlet.Outlet`: logged once, counted; `replay.sent`, |
-|             |                       | `turnstile`: logged once; `check.outlets`: a finding  |
-| GraphiteLost | `check.graphite`     | itself: a finding                                     |
-| StateLost   | `chronicle`           | itself: logged once, tried anew at each flush         |
+| error        | raised by             | answered by                                            |
+| ------------ | --------------------- | ------------------------------------------------------ |
+| ConfigError  | config, any address   | `cli.tell`: the sentence on stderr, exit code 2        |
+| BadEvent     | `events.decode`       | `pipeline.feed`: counted under its reason              |
+| BrokerLost   | a source's own calls  | `source.base.Source.read`: logged once, opened again   |
+| AskRefused   | `probes.workers`      | `interview`: logged, counted; the workers' facts lack  |
+| SinkDown     | `Sink.send`, `check`  | `outlet.Outlet`: logged once, counted; `replay.sent`,  |
+|              |                       | `turnstile`: logged once; `check.outlets`: a finding   |
+| GraphiteLost | `check.graphite`      | itself: a finding                                      |
+| StateLost    | `chronicle`           | itself: logged once, tried anew at each flush          |
+| GraphiteAway | `alerts.graphite`     | `alerts.check`: a report without findings, exit code 3 |
+| QueryRefused | `alerts.graphite`     | `alerts.check`: a finding of that rule                 |
 """
 
 
@@ -54,3 +56,11 @@ class GraphiteLost(CeleryStatsdError):
 
 class StateLost(CeleryStatsdError):
     """The journal cannot be written. The metrics go on without it."""
+
+
+class GraphiteAway(CeleryStatsdError):
+    """A Graphite cannot be asked. The message holds no password."""
+
+
+class QueryRefused(CeleryStatsdError):
+    """A Graphite does not understand a query: whoever wrote it must mend it."""

@@ -27,14 +27,14 @@ View = Callable[[], tuple[int, Mapping[str, Any]]]
 class Window:
     """Shows `views` by their paths at `address` (host:port; port 0: any), once it is opened."""
 
-    def __init__(self, address: str, views: Mapping[str, View]) -> None:
-        """Raises ConfigError when nobody can listen there."""
+    def __init__(self, address: str, views: Mapping[str, View], key: str = KEY) -> None:
+        """Raises ConfigError, which names `key`, when nobody can listen there."""
         host, _, port = address.rpartition(":")
         try:
             self._server = _Server((host.strip("[]"), int(port)), partial(_Pane, views))
         except (OSError, ValueError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or "it is no host:port"
-            raise ConfigError(KEY, f"{address} cannot be used ({reason})", "name another") from None
+            raise ConfigError(key, f"{address} cannot be used ({reason})", "name another") from None
         self.port: int = self._server.server_address[1]
 
     def open(self) -> None:

@@ -8,14 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.alerts.world import FAULTS, OLD_NAMES, RETENTION, World, app_of, points
 from tests.servers.bucky import Bucky
 from tests.servers.graphite import Graphite
 from tests.servers.process import REPOSITORY, MissingProgramError
@@ -114,3 +117,21 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
             return stack.enter_context(Cluster(folder, broker))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def systems_end(graphite: Graphite) -> int:
+    """Write the made systems of tests/alerts/world.py; the epoch second of their last flush."""
+    last = int(time.time()) // 60 * 60
+    seeds = count(1)
+    series = {}
+    for name, fault in FAULTS.items():
+        world = World(next(seeds))
+        fault.bend(world)
+        series |= points(world, app_of(name), last)
+    old = World(next(seeds))
+    FAULTS["failing"].bend(old)
+    FAULTS["worker_down"].bend(old)
+    series |= points(old, OLD_NAMES, last, "stats_counts")
+    graphite.write(series, RETENTION)
+    return last

@@ -24,8 +24,8 @@ PACKAGE = ROOT / "celery_statsd"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("recorder",),
-    ("demo", "check", "camera", "inprocess", "watch", "catalogue", "systemd"),
+    ("alerts", "recorder"),
+    ("demo", "check", "camera", "inprocess", "watch", "catalogue", "systemd", "dashboards"),
     ("muster",),
     ("lengths",),
     ("agent",),
@@ -54,7 +54,7 @@ FLOORS = (
 
 DOORS = {
     "click": ("cli.*",),
-    "yaml": ("config",),
+    "yaml": ("config", "document"),
     "statsd": ("sinks.wire",),
     "celery": ("source.*", "demo.*", "camera", "inprocess"),
     "kombu": ("source.*", "probes.*", "check.*", "demo.*"),
@@ -69,7 +69,7 @@ HEART = (
     "events", "choice", "task", "tracker", "endings", "queues", "life", "accounts", "roster",
     "clocks", "crew", "findings", "probes.base", "rules.*", "lanes", "passage", "passages",
     "suspects", "aggregator", "scribe", "names", "ledger", "metric", "pipeline", "scope",
-    "standing", "trends",
+    "standing", "trends", "alerts.rule", "alerts.judgement",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""
 

@@ -34,5 +34,15 @@ def on_hangup(reload: Callable[[], None]) -> None:
     signal.signal(signal.SIGHUP, begin)
 
 
+def hold_signals() -> None:
+    """From now on they wait for `wait_for_signal`, in this thread and in those it starts."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def wait_for_signal() -> None:
+    """Return at the first signal that asks to end, or at one that came since `hold_signals`."""
+    signal.sigwait(SIGNALS)
+
+
 def _nothing(*_: object) -> None:
     """How a signal is answered that comes once more."""

@@ -3,11 +3,12 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +38,22 @@ WHISPER_SPARSE_CREATE = True
 WHISPER_FALLOCATE_CREATE = False
 """
 
+RULES = ("storage-schemas.conf", "storage-aggregation.conf")
+"""Files of carbon."""
+
 SCHEMAS = "[default]\npattern = .*\nretentions = 1s:30m\n"
+
+WRITE = """\
+import json, os, sys, whisper
+
+retention = [whisper.parseRetentionDef(part) for part in sys.argv[2].split(",")]
+for name, points in json.load(sys.stdin).items():
+    path = os.path.join(sys.argv[1], *name.split(".")) + ".wsp"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    whisper.create(path, retention, 0.0, "average", sparse=True)
+    if points:
+        whisper.update_many(path, points)
+"""
 
 SETTINGS = """\
 import inspect
@@ -70,10 +86,13 @@ USE_WORKER_POOL = False
 class Graphite:
     """Carbon on `line_port` and `pickle_port`, graphite-web on `url`; one value kept a second.
 
-    `schemas` come before that rule; `aggregation` are carbon's rules for coarser archives.
+    `schemas` come before that rule; `aggregation` are carbon's rules for coarser archives. Or the
+    storage rules in the folder `rules` are all there are.
     """
 
-    def __init__(self, folder: Path, schemas: str = "", aggregation: str = "") -> None:
+    def __init__(
+        self, folder: Path, schemas: str = "", aggregation: str = "", rules: Path | None = None
+    ) -> None:
         if not HOME.is_dir():
             raise MissingProgramError("Graphite is not installed: run tests/install")
         self.line_port, self.pickle_port = free_port(), free_port()
@@ -88,6 +107,8 @@ class Graphite:
             "PYTHONWARNINGS": "ignore",
         }
         self._lay_out(schemas, aggregation)
+        for name in RULES if rules else ():
+            shutil.copy(f"{rules}/{name}", folder / "conf")
         self._carbon = self._carbon_cache()
         self._web = self._graphite_web()
 
@@ -109,6 +130,19 @@ class Graphite:
     def total(self, target: str, seconds_back: int = 600) -> float:
         """The sum of all points of all series that match."""
         return sum(self.totals(target, seconds_back).values())
+
+    def write(self, series: Mapping[str, Sequence[tuple[int, float]]], retention: str) -> None:
+        """Put files into the storage, past carbon: points (epoch seconds, value) by name."""
+        subprocess.run(
+            [program(HOME / "bin" / "python"), "-c", WRITE, self.storage, retention],
+            input=json.dumps(series).encode(),
+            check=True,
+        )
+
+    @property
+    def storage(self) -> Path:
+        """Where the whisper files are."""
+        return self._folder / "storage" / "whisper"
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
