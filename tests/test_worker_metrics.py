@@ -43,8 +43,12 @@ class Wire:
         return self.at("worker", escape(worker.nodename), metric)
 
     def at(self, family: str, entity: str, metric: str) -> float | None:
+        return self.known(f"celery.{APP}.{family}.{entity}.{metric}.all")
+
+    def known(self, path: str) -> float | None:
+        """What is known of any series."""
         self._read()
-        return self._known.get(f"celery.{APP}.{family}.{entity}.{metric}.all")
+        return self._known.get(path)
 
     def close(self) -> None:
         self._socket.close()
