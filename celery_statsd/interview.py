@@ -150,7 +150,12 @@ class Interview:
         pipeline.grow("broker", self._alias, "asks", self._asked)
         pipeline.grow("broker", self._alias, "asks_failed", self._failed)
         crew = self.crew(pipeline.hands(now))
-        pipeline.answers = {name: dict(gauges_of(facts, now)) for name, facts in crew.facts.items()}
+        told = {name: dict(gauges_of(facts, now)) for name, facts in crew.facts.items()}
+        # Who is dead has no slots any more: whoever repeats the last value repeats that.
+        pipeline.answers = {
+            name: gauges if name in crew.alive else dict.fromkeys(gauges, 0.0)
+            for name, gauges in told.items()
+        }
 
     def _newcomers(self, hands: Mapping[str, Hand], now: float) -> list[str]:
         """Whose process was not asked yet, or has not answered, and is to be asked now."""

@@ -215,7 +215,7 @@ def test_a_failure_speaks_once_and_when_it_ends(room: Room) -> None:
 
 
 def test_what_was_answered_is_told_of_those_who_are_heard(room: Room) -> None:
-    """Beside what their events tell; the gauges are closed with the worker's."""
+    """Beside what their events tell; who is dead has no slots any more."""
     pipeline, now = Pipeline(), NOON
     pipeline.begin(now)
     pipeline.feed(body(Process("a", 7).beat(now, 0)), now)
@@ -227,8 +227,13 @@ def test_what_was_answered_is_told_of_those_who_are_heard(room: Room) -> None:
     assert (4, 16, 2) == tuple(told["a", m] for m in ("pool_size", "prefetch_count", "queues"))
     assert not [entity for entity, _ in told if entity == "unheard"]
     assert ("etl", "mails") == room.interview.queues
+    pipeline.tick(now + 30)
+    room.hands = pipeline.hands(now + 30)
+    room.interview.note(pipeline, now + 30)
+    told = {(s.entity, s.metric): value for s, value in pipeline.flush(now + 30).gauges}
+    assert (0, 0, 0) == tuple(told["a", m] for m in ("up", "pool_size", "queues"))
     shown = described(pipeline.workers(now), room.interview.crew(room.hands), now)
-    assert {"state": "up", "version": "5.7.0", "pool_size": 4.0}.items() <= shown["a"].items()
+    assert {"state": "down", "version": "5.7.0", "pool_size": 4.0}.items() <= shown["a"].items()
     assert ("unknown", ("mails",)) == (shown["unheard"]["state"], shown["unheard"]["queues"])
 
 
