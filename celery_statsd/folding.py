@@ -29,10 +29,10 @@ def folder(template: str | None) -> Callable[[str], str]:
         return str
     try:
         found = re.compile(SHAPES.get(template, template))
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         raise ValueError("is no regular expression") from None
     if not found.groups:
-        raise ValueError("has no group, in brackets, around what is to be folded")
+        raise ValueError("holds no group, in brackets, around what is to be folded")
 
     def fold(name: str) -> str:
         match = found.search(name)

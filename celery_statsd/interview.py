@@ -11,7 +11,7 @@ Laws:
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from celery_statsd.crew import ALIVE, NOTHING, Crew, Hand, WorkerFacts
@@ -19,7 +19,7 @@ from celery_statsd.errors import AskRefused
 from celery_statsd.life import State
 from celery_statsd.log import Log
 from celery_statsd.pipeline import Pipeline
-from celery_statsd.probes.answers import QUESTIONS, facts_of
+from celery_statsd.probes.answers import QUESTIONS, brief, merged
 from celery_statsd.probes.workers import Inspector
 from celery_statsd.trouble import Trouble
 
@@ -31,6 +31,16 @@ PATIENCE = 5.0
 
 NEW_AFTER = (2.0, 10.0, 30.0)
 """Seconds after which a worker that has just been heard of is asked, and asked again."""
+
+MOST_NAMED, ROLL_OUT = 20, 10.0
+"""More new ones than that are not asked by name, for each worker gets the names of all: everybody
+is asked, but not again within so many seconds."""
+
+MOST_SAME = 1000
+"""Lists of names that are remembered so that they are kept once."""
+
+MOST_QUEUES = 1000
+"""Queues that are looked at because workers say to take from them. That there are more is told."""
 
 AGAIN_AFTER = 3600.0
 """Seconds after a refusal in which it would be told again, and nothing else: brokers log each."""
@@ -79,6 +89,9 @@ class Interview:
         self._new: dict[str, tuple[int | None, float, int]] = {}
         self._asked = self._failed = 0
         self._refused_until = 0.0
+        self._same: dict[tuple[str, ...] | None, tuple[str, ...] | None] = {}
+        self._new_due = 0.0
+        self._left_out = False
         self._trouble = Trouble(log, "workers_not_asked", "workers_asked")
 
     def run(self, stopping: threading.Event) -> None:
@@ -102,8 +115,10 @@ class Interview:
             self._due = now + self.interval
             if self._ask((), hands):
                 self.rounds += 1
-        elif new := self._newcomers(hands, now):
-            self._ask(new, hands)
+        elif now >= self._new_due and (new := self._newcomers(hands, now)):
+            many = len(new) > MOST_NAMED
+            self._new_due = now + (ROLL_OUT if many else 0.0)
+            self._ask(() if many else new, hands)
 
     def crew(self, hands: Mapping[str, Hand]) -> Crew:
         """`hands`, and what is known of them."""
@@ -121,16 +136,26 @@ class Interview:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues that somebody says to take from."""
+        """The queues that somebody says to take from, MOST_QUEUES of them at most."""
         names = (name for one in self._answers.values() for name in one.facts.queues or ())
-        return tuple(dict.fromkeys(name for name in names if not name.startswith(PASSING)))
+        found = tuple(dict.fromkeys(name for name in names if not name.startswith(PASSING)))
+        if len(found) > MOST_QUEUES and not self._left_out:
+            self._left_out = True
+            left, cure = len(found) - MOST_QUEUES, "name those that matter in queues"
+            self._log.warning("queues_not_looked_at", queues=left, cure=cure)
+        return found[:MOST_QUEUES]
 
     def note(self, pipeline: Pipeline, now: float) -> None:
         """Give the pipeline what is to be said in a flush at `now` (epoch seconds)."""
         pipeline.grow("broker", self._alias, "asks", self._asked)
         pipeline.grow("broker", self._alias, "asks_failed", self._failed)
         crew = self.crew(pipeline.hands(now))
-        pipeline.answers = {name: dict(gauges_of(facts, now)) for name, facts in crew.facts.items()}
+        told = {name: dict(gauges_of(facts, now)) for name, facts in crew.facts.items()}
+        # Who is dead has no slots any more: whoever repeats the last value repeats that.
+        pipeline.answers = {
+            name: gauges if name in crew.alive else dict.fromkeys(gauges, 0.0)
+            for name, gauges in told.items()
+        }
 
     def _newcomers(self, hands: Mapping[str, Hand], now: float) -> list[str]:
         """Whose process was not asked yet, or has not answered, and is to be asked now."""
@@ -154,7 +179,8 @@ class Interview:
     def _ask(self, names: tuple[str, ...] | list[str], hands: Mapping[str, Hand]) -> bool:
         try:
             up = [name for name, hand in hands.items() if hand.state is State.UP]
-            answers = self._inspector.ask(QUESTIONS, PATIENCE, names, () if names else up)
+            expected = () if names else up
+            answers = self._inspector.ask(QUESTIONS, PATIENCE, names, expected, brief)
         except Exception as error:  # a fault of ours must not end the asking either
             self._fail(error)
             return False
@@ -162,7 +188,7 @@ class Interview:
         self._trouble.over(time.monotonic())
         at = time.monotonic()
         found = {
-            name: Answer(facts_of(told), at, hands[name].pid if name in hands else None)
+            name: Answer(self._shared(merged(told)), at, hands[name].pid if name in hands else None)
             for name, told in answers.items()
         }
         kept = {
@@ -172,6 +198,14 @@ class Interview:
         }
         self._answers = kept | found
         return True
+
+    def _shared(self, facts: WorkerFacts) -> WorkerFacts:
+        """Many workers know the same tasks: their names are kept once."""
+        if len(self._same) > MOST_SAME:
+            self._same.clear()
+        names = (facts.registered, facts.queues)
+        registered, queues = (self._same.setdefault(some, some) for some in names)
+        return replace(facts, registered=registered, queues=queues)
 
     def _fail(self, error: Exception) -> None:
         self._failed += 1

@@ -29,7 +29,14 @@ def test_what_changes_is_folded(template: str | None, name: str, folded: str) ->
     assert folded == folder(template)(name)
 
 
-@pytest.mark.parametrize(("template", "why"), [("(", "regular expression"), ("web-.*", "group")])
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("(", "regular expression"),
+        ("(x{99999999999})", "regular expression"),
+        ("web-.*", "group"),
+    ],
+)
 def test_what_is_no_template_is_refused(template: str, why: str) -> None:
     """A pattern without a group would fold nothing."""
     with pytest.raises(ValueError, match=why):

@@ -11,7 +11,17 @@ import pytest
 from celery_statsd import interview as interviewing
 from celery_statsd.crew import Crew, Hand, WorkerFacts
 from celery_statsd.errors import AskRefused, BrokerLost
-from celery_statsd.interview import AGAIN_AFTER, FRESH, NEW_AFTER, Interview, described, gauges_of
+from celery_statsd.interview import (
+    AGAIN_AFTER,
+    FRESH,
+    MOST_NAMED,
+    MOST_QUEUES,
+    NEW_AFTER,
+    ROLL_OUT,
+    Interview,
+    described,
+    gauges_of,
+)
 from celery_statsd.life import State
 from celery_statsd.log import Log
 from celery_statsd.pipeline import Pipeline
@@ -34,13 +44,22 @@ class Voice:
         self.hung_up = False
 
     def ask(
-        self, questions: Any, timeout: float, names: Collection[str], expected: Collection[str]
+        self,
+        questions: Any,
+        timeout: float,
+        names: Collection[str],
+        expected: Collection[str],
+        digest: Any,
     ) -> Mapping[str, Any]:
         del questions, timeout, expected
         self.asked.append(tuple(names))
         if isinstance(self.said, Exception):
             raise self.said
-        return {name: told for name, told in self.said.items() if not names or name in names}
+        return {
+            name: {question: digest(question, reply) for question, reply in told.items()}
+            for name, told in self.said.items()
+            if not names or name in names
+        }
 
     def hang_up(self) -> None:
         self.hung_up = True
@@ -124,6 +143,37 @@ def test_a_new_worker_is_asked_soon_and_again(room: Room) -> None:
     assert {} == room.known(60)
 
 
+def test_many_new_workers_are_asked_without_their_names(room: Room) -> None:
+    """As all others are, and not each second, however many come."""
+    room.think(0)
+    for at in range(1, 30):
+        for number in range(MOST_NAMED + 1):
+            room.hands[f"{at}-{number}"] = Hand(State.UP, pid=1)
+        room.think(at)
+    assert {()} == set(room.voice.asked[1:])
+    assert 1 + 29 / ROLL_OUT >= len(room.voice.asked) - 1
+
+
+def test_too_many_queues_are_not_looked_at_and_told(room: Room) -> None:
+    """Once, with what helps."""
+    room.voice.said = {f"w{n}": answer(f"q{n}", f"r{n}") for n in range(MOST_QUEUES)}
+    room.think(0)
+    for _ in range(2):
+        assert MOST_QUEUES == len(room.interview.queues)
+    (line,) = room.lines
+    assert "queues_not_looked_at" in line
+    assert f"queues={MOST_QUEUES}" in line
+
+
+def test_what_many_workers_know_is_kept_once(room: Room) -> None:
+    """They are many, and the names of their tasks are long."""
+    told = {"registered": [f"task {number}" for number in range(100)]}
+    room.voice.said = {f"w{number}": dict(told) for number in range(100)}
+    room.think(0)
+    names = {id(facts.registered) for facts in room.known(0).values()}
+    assert 1 == len(names)
+
+
 def test_what_hardly_changes_is_known_as_long_as_the_process_lives(room: Room) -> None:
     """All else as long as it is fresh; of one that was never heard, nothing longer than that."""
     room.hands = {"a": Hand(State.UP, pid=1), "b": Hand(State.UP, pid=1)}
@@ -165,7 +215,7 @@ def test_a_failure_speaks_once_and_when_it_ends(room: Room) -> None:
 
 
 def test_what_was_answered_is_told_of_those_who_are_heard(room: Room) -> None:
-    """Beside what their events tell; the gauges are closed with the worker's."""
+    """Beside what their events tell; who is dead has no slots any more."""
     pipeline, now = Pipeline(), NOON
     pipeline.begin(now)
     pipeline.feed(body(Process("a", 7).beat(now, 0)), now)
@@ -177,8 +227,13 @@ def test_what_was_answered_is_told_of_those_who_are_heard(room: Room) -> None:
     assert (4, 16, 2) == tuple(told["a", m] for m in ("pool_size", "prefetch_count", "queues"))
     assert not [entity for entity, _ in told if entity == "unheard"]
     assert ("etl", "mails") == room.interview.queues
+    pipeline.tick(now + 30)
+    room.hands = pipeline.hands(now + 30)
+    room.interview.note(pipeline, now + 30)
+    told = {(s.entity, s.metric): value for s, value in pipeline.flush(now + 30).gauges}
+    assert (0, 0, 0) == tuple(told["a", m] for m in ("up", "pool_size", "queues"))
     shown = described(pipeline.workers(now), room.interview.crew(room.hands), now)
-    assert {"state": "up", "version": "5.7.0", "pool_size": 4.0}.items() <= shown["a"].items()
+    assert {"state": "down", "version": "5.7.0", "pool_size": 4.0}.items() <= shown["a"].items()
     assert ("unknown", ("mails",)) == (shown["unheard"]["state"], shown["unheard"]["queues"])
 
 

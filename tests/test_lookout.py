@@ -2,16 +2,27 @@
 
 import io
 import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as Client
 
 from celery_statsd.chronicle import Chronicle
 from celery_statsd.config import load
+from celery_statsd.interview import PATIENCE
 from celery_statsd.log import Log
 from celery_statsd.lookout import Lookout
 from celery_statsd.pipeline import Pipeline
+from celery_statsd.probes.redis_mailbox import LINGERING
 from tests.bodies import NOON, Process, body, client
+from tests.servers.agent import Agent as AgentProcess
+from tests.servers.process import wait_until
+from tests.servers.redis import Redis
+from tests.servers.worker import Cluster
+from tests.test_worker_metrics import APP, Wire
 
 LOG = Log(stream=io.StringIO())
 
@@ -52,3 +63,47 @@ def test_queues_are_known_by_settings_events_and_workers() -> None:
     chronicle.feed([body(Process("w@h").beat(NOON, 0))], NOON)
     assert ["etl", "mails", "pay"] == made.survey._names()
     assert ["w@h"] == list(made.interview._hands())
+
+
+@pytest.mark.parametrize("kind", ["redis_server", "rabbitmq"])
+def test_one_of_two_agents_asks_and_the_other_goes_on(
+    request: pytest.FixtureRequest, kind: str, tmp_path: Path
+) -> None:
+    """Each tells how often it has asked: who stands by, never; when the first is killed, the other
+    one does. (On RabbitMQ once it is served: a worker beats.)"""
+    url = request.getfixturevalue(kind).fresh_url()
+    wire, flags = Wire(), ("--inspect-interval", "1", "--probe-interval", "1")
+    broker = url.partition(":")[0]
+
+    def asks(host: str) -> float | None:
+        return wire.known(f"celery.{APP}.broker.{broker}.asks.{host}")
+
+    with ExitStack() as stack:
+        stack.callback(wire.close)
+        stack.enter_context(Cluster(tmp_path, url)).worker("w", "threads", ["q"], 1)
+        agents = []
+        for host in ("a", "b"):
+            (tmp_path / host).mkdir()
+            more = (*flags, "--host", host)
+            agents.append(AgentProcess(tmp_path / host, url, [wire.address], APP, *more))
+            stack.enter_context(agents[-1])
+            wait_until(lambda: (asks("a") or 0) >= 3, 30, "the first one asks")
+        wait_until(lambda: (asks("a") or 0) >= 9, 30, "it goes on")
+        assert 0 == asks("b")
+        agents[0].kill()
+        wait_until(lambda: (asks("b") or 0) >= 3, 30, "the other one asks")
+
+
+def test_a_stop_in_the_middle_of_a_question_leaves_nothing(
+    redis_server: Redis, tmp_path: Path
+) -> None:
+    """It waits for no answer, and clears away."""
+    url = redis_server.fresh_url()
+    flags = ("--inspect-interval", "0.5")
+    agent = AgentProcess(tmp_path, url, ["statsd://127.0.0.1:9"], "chorus", *flags)
+    with agent, Client.from_url(url) as client:
+        wait_until(lambda: client.keys("*.reply.*"), 10, "it asks")
+        began = time.monotonic()
+        assert 0 == agent.stop()
+        assert PATIENCE > time.monotonic() - began
+        wait_until(lambda: not client.keys("*reply*"), LINGERING + 2, "nothing is left")

@@ -13,7 +13,7 @@ from celery_statsd.scribe import Scribe
 from tests.bodies import NOON
 
 ATTEMPT = SimpleNamespace(
-    name="shop.pay", hostname="w1@web1", queue=None, error="KeyError",
+    name="shop.pay", life=SimpleNamespace(entity="w1@web1"), queue=None, error="KeyError",
     sent=None, planned=None, eta=None, received=NOON, started=NOON + 1, ended=NOON + 3,
     runtime=None, apart=0.0,
 )  # fmt: skip

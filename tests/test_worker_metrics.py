@@ -43,8 +43,12 @@ class Wire:
         return self.at("worker", escape(worker.nodename), metric)
 
     def at(self, family: str, entity: str, metric: str) -> float | None:
+        return self.known(f"celery.{APP}.{family}.{entity}.{metric}.all")
+
+    def known(self, path: str) -> float | None:
+        """What is known of any series."""
         self._read()
-        return self._known.get(f"celery.{APP}.{family}.{entity}.{metric}.all")
+        return self._known.get(path)
 
     def close(self) -> None:
         self._socket.close()
@@ -140,13 +144,15 @@ def test_one_that_lives_tells_all(scene: Scene) -> None:
 def test_one_that_is_killed_is_down(scene: Scene) -> None:
     """After two of its heartbeat intervals, and not for good: it comes back as a new life."""
     worker = scene.worker("killed")
-    scene.until(worker, "it lives", state="up")
+    scene.until(worker, "it lives and answers", state="up", pool_size=2)
     scene.gauge(worker, "up", 1)
+    scene.gauge(worker, "pool_size", 2)
     os.killpg(worker.pid, signal.SIGKILL)
     scene.until(worker, "it is down", state="down")
     assert SILENCE < scene.facts(worker)["heartbeat_age_s"] < SILENCE + 4
     scene.gauge(worker, "up", 0)
     scene.gauge(worker, "offline", 1)
+    scene.gauge(worker, "pool_size", 0)
     worker.kill()
     again = scene.worker("killed")
     assert again.nodename == worker.nodename

@@ -1,13 +1,11 @@
 """What the answers of workers mean: facts out of Celery's own words (celery.worker.control)."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery_statsd.crew import WorkerFacts
 from celery_statsd.events import epoch
-
-QUESTIONS = ("stats", "active_queues", "reserved", "scheduled", "revoked", "registered")
-"""What is asked for them."""
 
 MOST_NAMES = 1000
 """Names (of tasks, of queues) that are kept of one worker."""
@@ -15,21 +13,22 @@ MOST_NAMES = 1000
 
 def facts_of(answers: Mapping[str, Any]) -> WorkerFacts:
     """The facts in one worker's answers, by question; whatever is not as expected is not known."""
-    stats = answers.get("stats")
-    return WorkerFacts(
-        pool_size=_pool_size(_at(stats, "pool")),
-        prefetch=_number(_at(stats, "prefetch_count")),
-        reserved=_length(answers.get("reserved")),
-        scheduled=_length(answers.get("scheduled")),
-        revoked=_length(answers.get("revoked")),
-        registered=_names(answers.get("registered")),
-        queues=_names(_each(answers.get("active_queues"), "name")),
-        eta_at=_farthest(answers.get("scheduled")),
-    )
+    return merged({question: brief(question, answer) for question, answer in answers.items()})
 
 
-def _pool_size(pool: Any) -> int | None:
+def brief(question: str, answer: Any) -> dict[str, Any]:
+    """What one answer holds of a worker's facts: a fraction of its size, as a rule."""
+    return {field: read(answer) for field, read in FACTS.get(question, {}).items()}
+
+
+def merged(briefs: Mapping[str, Mapping[str, Any]]) -> WorkerFacts:
+    """The facts of one worker, by question."""
+    return WorkerFacts(**{field: fact for told in briefs.values() for field, fact in told.items()})
+
+
+def _pool_size(stats: Any) -> int | None:
     """The processes there are (they change with autoscale), else how many tasks may run at once."""
+    pool = _at(stats, "pool")
     return _length(_at(pool, "processes")) or _number(_at(pool, "max-concurrency"))
 
 
@@ -51,7 +50,7 @@ def _names(rows: Any) -> tuple[str, ...] | None:
     """What stands before the first blank of each: `registered` has attributes behind it."""
     if not isinstance(rows, list):
         return None
-    names = (row.partition(" [")[0][:255] for row in rows if _is_text(row))
+    names = (sys.intern(str(row.partition(" [")[0][:255])) for row in rows if _is_text(row))
     return tuple(dict.fromkeys(names))[:MOST_NAMES]
 
 
@@ -65,3 +64,20 @@ def _number(value: Any) -> int | None:
 
 def _at(value: Any, key: str) -> Any:
     return value.get(key) if isinstance(value, Mapping) else None
+
+
+FACTS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
+    "stats": {
+        "pool_size": _pool_size,
+        "prefetch": lambda told: _number(_at(told, "prefetch_count")),
+    },
+    "active_queues": {"queues": lambda told: _names(_each(told, "name"))},
+    "reserved": {"reserved": _length},
+    "scheduled": {"scheduled": _length, "eta_at": _farthest},
+    "revoked": {"revoked": _length},
+    "registered": {"registered": _names},
+}
+"""The facts in the answer to each question, and how they are read."""
+
+QUESTIONS = tuple(FACTS)
+"""What is asked for them."""

@@ -14,7 +14,7 @@ Laws:
 import importlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -56,6 +56,15 @@ Answers = dict[str, dict[str, Any]]
 
 Questions = Sequence[str] | Mapping[str, Mapping[str, Any]]
 """What is asked, each with its arguments if there are any."""
+
+
+Digest = Callable[[str, Any], Any]
+"""A question and its answer -> what is kept of it."""
+
+
+def whole(question: str, reply: Any) -> Any:  # noqa: ARG001
+    """All of an answer."""
+    return reply
 
 
 class Letter(NamedTuple):
@@ -117,10 +126,12 @@ class Inspector:
         timeout: float,
         hostnames: Collection[str] = (),
         expected: Collection[str] = (),
+        digest: Digest = whole,
     ) -> Answers:
         """The answers that came within `timeout` seconds; `{}` when nobody answers. With
         `hostnames` only these are asked, and it is over when all have answered. Else all are, and
         it is over once those `expected` have answered and nobody else has for QUIET seconds.
+        `digest` makes what is kept of a question's answer.
 
         Raises BrokerLost, and AskRefused when this user may not ask; ValueError for a question that
         is none of QUESTIONS.
@@ -128,7 +139,7 @@ class Inspector:
         asked = questions if isinstance(questions, Mapping) else {one: {} for one in questions}
         if not asked.keys() <= QUESTIONS:
             raise ValueError(f"not among QUESTIONS: {', '.join(asked.keys() - QUESTIONS)}")
-        return self._tell(asked, timeout, hostnames, expected)
+        return self._tell(asked, timeout, hostnames, expected, digest)
 
     def enable_events(self, hostnames: Collection[str], timeout: float = 1.0) -> dict[str, str]:
         """Have these workers send events of tasks; what each answers, in its own words.
@@ -150,6 +161,7 @@ class Inspector:
         timeout: float,
         hostnames: Collection[str],
         expected: Collection[str] = (),
+        digest: Digest = whole,
     ) -> Answers:
         tickets = {str(uuid4()): question for question in asked}
         answers: Answers = {}
@@ -170,10 +182,11 @@ class Inspector:
                 if letter and letter.ticket in tickets:
                     came_at = time.monotonic()
                     for hostname, reply in self._read(letter):
-                        answers.setdefault(hostname, {})[tickets[letter.ticket]] = reply
+                        question = tickets[letter.ticket]
+                        answers.setdefault(hostname, {})[question] = digest(question, reply)
                 quiet = bool(hostnames) or time.monotonic() - came_at > QUIET
-                whole = quiet and _is_all(answers, hostnames or expected, asked)
-                if self._hung_up or (whole and (hostnames or expected)):
+                done = quiet and _is_all(answers, hostnames or expected, asked)
+                if self._hung_up or (done and (hostnames or expected)):
                     break
         return answers
 
