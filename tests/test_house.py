@@ -51,7 +51,7 @@ DOORS = {
     "click": ("cli.*",),
     "yaml": ("config",),
     "statsd": ("sinks.wire",),
-    "celery": ("source.*", "demo.*", "camera", "inprocess"),
+    "celery": ("source.*", "demo.*", "camera", "inprocess"),  # the last two live inside of Celery
     "kombu": ("source.*", "probes.*", "demo.*"),
     "amqp": ("source.*", "probes.*", "demo.*"),
     "redis": ("source.*", "probes.*", "demo.*"),
