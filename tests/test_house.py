@@ -56,7 +56,7 @@ DOORS = {
     "click": ("cli.*",),
     "yaml": ("config", "document"),
     "statsd": ("sinks.wire",),
-    "celery": ("source.*", "demo.*", "camera", "inprocess"),
+    "celery": ("source.*", "demo.*", "camera", "inprocess"),  # the last two live inside of Celery
     "kombu": ("source.*", "probes.*", "check.*", "demo.*"),
     "amqp": ("source.*", "probes.*", "demo.*"),
     "redis": ("source.*", "probes.*", "check.*", "demo.*"),

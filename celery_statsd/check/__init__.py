@@ -147,6 +147,8 @@ class Doctor:
         """To the events, for as long as was asked for."""
         whole = replace(self._settings, scope="cluster", partitions=1, partition=None)
         heard = self._hear(Ear(pipeline_of(whole), time.time()))
+        if heard is None and self._over.is_set():
+            return _lacking(facts, "listening", "it was told to end before it could begin")
         if heard is None:
             return _lacking(facts, "events", f"{self._source.place}: {self._reason()}")
         return replace(facts, heard=heard)
@@ -253,6 +255,7 @@ _CURES = {
         "critical",
         "start the broker, mend its address, or take a user who may have a queue of its own",
     ),
+    "listening": ("unknown", "let it listen for --seconds"),
     "answers": (
         "unknown",
         "run the doctor as a user who may command the workers; no agent needs to",
