@@ -84,11 +84,6 @@ class Crew:
         """Those of whom no queues are known."""
         return [name for name in self.alive if self._of(name).queues is None]
 
-    @cached_property
-    def queues(self) -> tuple[str, ...]:
-        """The queues that somebody takes from who may be alive."""
-        return tuple(self._takers)
-
     def takers(self, queue: str) -> list[str]:
         """Those who are known to take from it, and may be alive."""
         return self._takers.get(queue, [])

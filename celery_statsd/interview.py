@@ -91,7 +91,7 @@ class Interview:
         self._refused_until = 0.0
         self._same: dict[tuple[str, ...] | None, tuple[str, ...] | None] = {}
         self._new_due = 0.0
-        self._left_out = False
+        self._left_out = self._told_unreadable = False
         self._trouble = Trouble(log, "workers_not_asked", "workers_asked")
 
     def run(self, stopping: threading.Event) -> None:
@@ -185,6 +185,10 @@ class Interview:
             self._fail(error)
             return False
         self._asked += 1
+        if self._inspector.unreadable and not self._told_unreadable:
+            self._told_unreadable = True
+            cure = "let the workers answer by JSON (task_serializer)"
+            self._log.warning("answers_unreadable", answers=self._inspector.unreadable, cure=cure)
         self._trouble.over(time.monotonic())
         at = time.monotonic()
         found = {

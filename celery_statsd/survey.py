@@ -107,11 +107,6 @@ class Survey:
         """Seconds since what is known was seen."""
         return time.monotonic() - self._seen_at
 
-    @property
-    def queues(self) -> tuple[str, ...]:
-        """The queues that workers say they take from."""
-        return self._interview.queues if self._interview else ()
-
     def shown(self, pipeline: Pipeline, now: float) -> dict[str, dict[str, float]]:
         """What was seen, by queue: the gauges as they would be told at `now` (epoch seconds)."""
         scene = self.scene(pipeline, now)

@@ -74,7 +74,6 @@ def test_slots_are_free_where_nothing_runs_nor_is_to_run():
     assert {"a": 2} == dict(made.free())
     assert (None, 5) == (made.slots("q"), made.active("q"))
     assert 8 == crew(a=(Hand(UP), takes("q")), b=(Hand(UP), takes("q"))).slots("q")
-    assert ("q",) == made.queues
 
 
 def test_the_dead_begin_nothing():

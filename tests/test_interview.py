@@ -42,6 +42,7 @@ class Voice:
         self.said: Mapping[str, Any] | Exception = {}
         self.asked: list[tuple[str, ...]] = []
         self.hung_up = False
+        self.unreadable = 0
 
     def ask(
         self,
@@ -152,6 +153,16 @@ def test_many_new_workers_are_asked_without_their_names(room: Room) -> None:
         room.think(at)
     assert {()} == set(room.voice.asked[1:])
     assert 1 + 29 / ROLL_OUT >= len(room.voice.asked) - 1
+
+
+def test_answers_that_cannot_be_read_are_told(room: Room) -> None:
+    """Once, with what helps."""
+    room.voice.unreadable = 6
+    room.think(0)
+    room.think(INTERVAL)
+    (line,) = room.lines
+    assert "answers_unreadable" in line
+    assert "task_serializer" in line
 
 
 def test_too_many_queues_are_not_looked_at_and_told(room: Room) -> None:

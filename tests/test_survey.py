@@ -163,7 +163,6 @@ class Talk:
     """What the workers said."""
 
     rounds = 1
-    queues = ("etl", "mails")
 
     def __init__(self, **facts: WorkerFacts) -> None:
         self.facts = {f"{name}@h": some for name, some in facts.items()}
@@ -259,9 +258,3 @@ def test_a_queue_that_shrinks_tells_when_it_is_empty(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(surveying.time, "monotonic", lambda passed=passed: now + passed)
         assert drain_s == post.seen(QueueFacts("etl", length)).get(("etl", "drain_s"))
         assert drain_s == gauges(post.flush()).get(("etl", "drain_s"))
-
-
-def test_queues_that_workers_take_from_are_known() -> None:
-    """To whoever tells what to look at."""
-    assert ("etl", "mails") == Redis(Talk()).survey.queues
-    assert () == Redis(None).survey.queues
