@@ -24,7 +24,7 @@ PACKAGE = ROOT / "celery_statsd"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("demo", "check", "camera", "watch", "catalogue", "lengths"),
+    ("demo", "check", "camera", "watch", "catalogue", "lengths", "dashboards"),
     ("agent",),
     ("health",),
     ("speaker",),
