@@ -6,6 +6,7 @@
 | BadEvent    | `events.decode`       | `pipeline.feed`: counted under its reason             |
 | BrokerLost  | a source's own calls  | `source.base.Source.read`: logged once, opened again  |
 | SinkDown    | `Sink.send`           | `outlet.Outlet`: logged once, counted; `replay.sent`  |
+| BadTarget   | `dashboards.graphite` | `dashboards.evaluation`: told beside its panel        |
 | StateLost   | `chronicle`           | itself: logged once, tried anew at each flush         |
 """
 
@@ -39,6 +40,10 @@ class BrokerLost(CeleryStatsdError):
 
 class SinkDown(CeleryStatsdError):
     """A sink could not deliver now. What it may keep for later it has kept by then."""
+
+
+class BadTarget(CeleryStatsdError):
+    """A query that Graphite cannot evaluate. The message is its answer."""
 
 
 class StateLost(CeleryStatsdError):

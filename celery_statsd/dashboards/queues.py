@@ -108,7 +108,7 @@ WAITING = Row(
             steps=((None, "green"), (1, "yellow"), (2, "orange"), (3, "red")),
         ),
         Panel(
-            "Memory", "Which queue fills the broker?", (called(gauge("memory_bytes")),),
+            "Memory, by queue", "Which queue fills the broker?", (called(gauge("memory_bytes")),),
             unit="bytes", empty="the broker does not tell",
         ),
     ),
@@ -129,7 +129,7 @@ CONSUMERS = Row(
             steps=((None, "transparent"), (1, "red")), zone="area", empty="all is well",
         ),
         Panel(
-            "Held by workers", "Do workers hoard?", (called(gauge("unacked")),),
+            "Held by workers, by queue", "Do workers hoard?", (called(gauge("unacked")),),
             "Taken and not finished: running, prefetched, or kept for an ETA.",
             empty="the broker does not tell",
         ),
@@ -152,18 +152,23 @@ BROKER = Row(
         Panel(
             "Answer time, p$pct", "Is the broker slow?",
             ("aliasByNode(T[broker.*.ping:p$pct],@T.entity,@T.reporter)",),
-            "Its answer to a simple question, as each agent sees it.", unit="ms", width=8,
+            "Its answer to a simple question, as each agent sees it.", unit="ms", width=6,
             empty="the agent may not look at the queues",
         ),
         Panel(
             "Connections", "Do clients pile up?",
             ("aliasByNode(G[broker.*.connections],@G.entity,@G.reporter)",),
-            width=8, empty="the broker does not tell",
+            width=6, empty="the broker does not tell",
         ),
         Panel(
             "Memory", "Is the broker full?",
             ("aliasByNode(G[broker.*.memory_bytes],@G.entity,@G.reporter)",),
-            unit="bytes", width=8, empty="the broker does not tell",
+            unit="bytes", width=6, empty="the broker does not tell",
+        ),
+        Panel(
+            "Reconnects", "How often was the broker lost?",
+            ("aliasByNode(consolidateBy(C[broker.*.reconnects],'sum'),@C.entity,@C.reporter)",),
+            "Times an agent had to connect again.", bars=True, width=6,
         ),
     ),
 )  # fmt: skip
