@@ -48,7 +48,7 @@ FLOORS = (
 
 DOORS = {
     "click": ("cli.*",),
-    "yaml": ("config",),
+    "yaml": ("config", "dashboards.alerting"),
     "statsd": ("sinks.wire",),
     "celery": ("source.*", "demo.*"),
     "kombu": ("source.*", "probes.*", "demo.*"),

@@ -66,7 +66,7 @@ STATE = Row(
             "Past the bounds", "Are there too many names?",
             total(counter("{series_folded,forgotten}")),
             "Values that went to `other`, and tasks, workers and queues that were forgotten. Red "
-            "from 1: are there names with an id in them?",
+            "from 1. Look for names with an id in them.",
         ),
         tile(
             "Unmatched", "Was anything seen only in its middle?",

@@ -8,9 +8,9 @@ from statistics import fmean
 
 from celery_statsd.dashboards.flavours import FLAVOURS, Layout
 from celery_statsd.dashboards.grafana import Taste, shown
-from celery_statsd.dashboards.graphite import Answer, Graphite, Span
+from celery_statsd.dashboards.graphite import KEY, Answer, Graphite, Span
 from celery_statsd.dashboards.panels import Dashboard, Panel
-from celery_statsd.errors import BadTarget
+from celery_statsd.errors import BadTarget, ConfigError
 
 _SERIES = re.compile(r"(?<![\w'\"%])[\w-]+(?:\.(?:[\w*$-]|\{[^}]*\})+){4,}")
 """A path among the functions and arguments of a target."""
@@ -89,6 +89,25 @@ def apps(layout: Layout, graphite: Graphite) -> list[str]:
     """The apps that an agent has told of, by their nodes."""
     found = graphite.expand(_below(layout))
     return sorted(path.rpartition(".")[2] for path in found)
+
+
+def some_apps(layout: Layout, graphite: Graphite) -> list[str]:
+    """As `apps`. Raises ConfigError when there are none, with the flavour that has some."""
+    found = apps(layout, graphite)
+    if not found:
+        others = [f"--flavour {name}" for name in other_flavours(layout, graphite)]
+        cure = f"try {' or '.join(others)}" if others else "start an agent, or name its --prefix"
+        problem = f"{graphite.url} has no series {_below(layout)}"
+        raise ConfigError(KEY, problem, cure)
+    return found
+
+
+def line(found: Finding) -> str:
+    """A finding for a terminal: how it is, where, and the number or the reason."""
+    number = "" if found.number is None else f"{found.number:,.6g}"
+    shown = number if found.panel.type == "stat" else f"{len(found.answers)} lines"
+    where = f"{found.dashboard.title.rpartition(' / ')[2]}: {found.panel.title}"
+    return f"{found.verdict.value:8} {where:50} {found.why or shown}"
 
 
 def other_flavours(layout: Layout, graphite: Graphite) -> list[str]:

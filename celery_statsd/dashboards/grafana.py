@@ -4,13 +4,18 @@ Plain dicts, always in the same order, so the files can be compared. The format:
 https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from celery_statsd.dashboards.flavours import Layout
+from celery_statsd.dashboards.flavours import FLAVOURS, Layout
 from celery_statsd.dashboards.panels import Dashboard, Link, Panel, Row, Steps, Variable
 from celery_statsd.dashboards.targets import KINDS, answerable, named, query
+from celery_statsd.errors import ConfigError
+from celery_statsd.metric import Kind
+from celery_statsd.names import Names
+from celery_statsd.rules import WORDS
 
 TAG = "celery-statsd"
 SCHEMA = 39
@@ -50,6 +55,19 @@ class Taste:
     def source(self) -> dict[str, str]:
         """The datasource as each panel names it."""
         return {"type": "graphite", "uid": self.datasource}
+
+
+def taste_of(flavour: str, prefix: str, app: str, percentiles: str, datasource: str) -> Taste:
+    """What texts ask for, each empty for its default; prefix and app as the agent has them.
+    Raises ConfigError."""
+    numbers = tuple(part.strip().replace(".", "_") for part in percentiles.split(",") if part)
+    if not all(re.fullmatch(r"\d{1,2}(_\d+)?", number) for number in numbers):
+        raise ConfigError("percentiles", f"{percentiles!r} are none", "write 90,95,99.9")
+    # The agent makes safe nodes of both.
+    path = Names(prefix, app or "app", "all", WORDS).series("cluster", "all", "sent", Kind.COUNTER)
+    head, _, node = path.path.rsplit(".", 4)[0].rpartition(".")
+    layout = Layout(FLAVOURS[flavour], head, node if app else VARIABLE_APP)
+    return Taste(layout, numbers, datasource or VARIABLE_SOURCE)
 
 
 def document(dashboard: Dashboard, taste: Taste) -> dict[str, Any]:

@@ -85,7 +85,7 @@ WAITING = Row(
             "Above 0 for long: no. Below 0: the backlog drains.", signed=True,
         ),
         Panel(
-            "Oldest message", "How long do messages wait, even in a short queue?",
+            "Oldest message, by queue", "How long do messages wait, even in a short queue?",
             (called(f"consolidateBy({gauge('oldest_age_s')},'max')"),), unit="s",
             empty="nothing waits, or nobody knows since when",
         ),
