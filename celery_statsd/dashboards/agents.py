@@ -126,7 +126,8 @@ WEIGHT = Row(
             "Processor", "What does it cost?",
             (
                 line(
-                    "scale(scaleToSeconds(nonNegativeDerivative(G[agent.$agent.cpu_ms]),1),0.1)",
+                    "scale(scaleToSeconds(nonNegativeDerivative(keepLastValue("
+                    "G[agent.$agent.cpu_ms],6)),1),0.1)",
                     "G",
                 ),
             ),

@@ -107,18 +107,19 @@ SHOULD_BE_ZERO = Row(
             "progress has grown. Small numbers of either sign are normal (orange): what runs at "
             "the right edge, less what ran at the left. Red from 100 either way: tasks pile up in "
             "the workers, or a backlog drains. A StatsD that loses a datagram loses both sides of "
-            "it, so the number is then off by what that one flush held. A restart of the agent "
-            "moves nothing: what it finds running it counts as found.",
+            "it, so the number is then off by what that one flush held. An agent that was killed "
+            "without its state_dir forgets what was in progress, and that many stay in here.",
             steps=IN_FLIGHT, link=TASKS,
         ),
         should_be_zero(
             "Unaccounted, 1 h", "Can the numbers on this page be trusted?", UNACCOUNTED,
             "What came in, less what ended, less what is in progress, over the last hour: exactly "
             "0 while every number arrives, however busy the system is. Red at any other: datagrams "
-            "were dropped on their way to StatsD (the number is how far the other tiles may be "
-            "off), two StatsD write the same series, or the agent stood still an hour ago or less "
-            "(then it heals an hour later).",
-            steps=BALANCED, empty="the agent has not run for an hour", link=AGENTS,
+            "were dropped on their way to StatsD (the number is what they held, ended less came "
+            "in), two StatsD write the same series, or the agent was killed without its state_dir "
+            "(the number is what it forgot). It heals an hour later. While an agent is stopped, "
+            "and for a moment an hour after, it shows what was in progress.",
+            steps=BALANCED, empty="Graphite keeps less than an hour", link=AGENTS,
         ),
         should_be_zero(
             "Nobody consumes", "Do messages wait in a queue that no worker takes from?",

@@ -100,7 +100,7 @@ TIMELINE = Row(
             ),),
             "Failed runs in a hundred, of the hour before. The red zone begins at 5.",
             unit="percent", steps=((None, "transparent"), (5, "red")), zone="area",
-            empty="nothing finished",
+            empty="nothing finished, or Graphite keeps less than an hour",
         ),
     ),
 )  # fmt: skip
