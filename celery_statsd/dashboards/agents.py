@@ -3,6 +3,7 @@
 from celery_statsd.dashboards.overview import silent
 from celery_statsd.dashboards.panels import (
     CARE,
+    OK,
     Dashboard,
     Panel,
     Row,
@@ -72,7 +73,7 @@ STATE = Row(
             "Unmatched", "Was anything seen only in its middle?",
             total(counter("events_unmatched")),
             "Attempts whose task was never seen, named `unknown`: the agent was started without "
-            "its state, or events were lost. Yellow from 1.", steps=CARE, zero="OK",
+            "its state, or events were lost. Yellow from 1.", steps=CARE, words=OK,
         ),
     ),
 )  # fmt: skip

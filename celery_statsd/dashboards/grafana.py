@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery_statsd.dashboards.flavours import FLAVOURS, Layout
-from celery_statsd.dashboards.panels import Dashboard, Link, Panel, Row, Steps, Variable
+from celery_statsd.dashboards.panels import Dashboard, Link, Panel, Row, Steps, Variable, Words
 from celery_statsd.dashboards.targets import KINDS, answerable, named, query
 from celery_statsd.errors import ConfigError
 from celery_statsd.metric import Kind
@@ -162,11 +162,11 @@ def _defaults(panel: Panel, taste: Taste) -> dict[str, Any]:
         "unit": panel.unit,
         "color": {"mode": "thresholds" if valued else "palette-classic"},
         "thresholds": {"mode": "absolute", "steps": _steps(panel.steps)},
-        "mappings": _mappings(panel.zero),
+        "mappings": _mappings(panel.words),
         "custom": _drawn(panel) if panel.type in ("timeseries", "state-timeline") else {},
     }
-    if panel.places is not None:
-        defaults["decimals"] = panel.places
+    if panel.places is not None or panel.bars:
+        defaults["decimals"] = panel.places or 0
     if panel.type == "timeseries" and not panel.signed:
         defaults["min"] = 0
     if panel.link:
@@ -178,10 +178,12 @@ def _steps(steps: Steps) -> list[dict[str, Any]]:
     return [{"color": colour, "value": value} for value, colour in steps]
 
 
-def _mappings(zero: str) -> list[dict[str, Any]]:
-    if not zero:
-        return []
-    return [{"type": "value", "options": {"0": {"text": zero, "color": "green", "index": 0}}}]
+def _mappings(words: Words) -> list[dict[str, Any]]:
+    options = {
+        str(value): {"text": text, "color": colour, "index": index}
+        for index, (value, text, colour) in enumerate(words)
+    }
+    return [{"type": "value", "options": options}] if options else []
 
 
 def _drawn(panel: Panel) -> dict[str, Any]:

@@ -74,12 +74,12 @@ def silent(entity: str) -> str:
 
 
 def ten_minutes(metric: str) -> str:
-    """The sums of ten minutes each of a counter."""
-    return f"summarize(sumSeries(C[cluster.all.{metric}]),'10min','sum')"
+    """A counter, added up over the ten minutes before each point."""
+    return f"movingSum(sumSeries(C[cluster.all.{metric}]),'10min')"
 
 
 def difference(of: str, less: str, name: str) -> str:
-    """How many more came to one stage than to the next, in ten minutes each."""
+    """How many more came to one stage than to the next, in the ten minutes before each point."""
     return f"alias(diffSeries({ten_minutes(of)},{ten_minutes(less)}),'{name}')"
 
 
@@ -112,7 +112,7 @@ SHOULD_BE_ZERO = Row(
             steps=IN_FLIGHT, link=TASKS,
         ),
         should_be_zero(
-            "Unaccounted, 1 h", "Can the numbers on this page be trusted?", UNACCOUNTED,
+            "Unaccounted", "Can the numbers on this page be trusted?", UNACCOUNTED,
             "What came in, less what ended, less what is in progress, over the last hour: exactly "
             "0 while every number arrives, however busy the system is. Red at any other: datagrams "
             "were dropped on their way to StatsD (the number is what they held, ended less came "
@@ -122,7 +122,7 @@ SHOULD_BE_ZERO = Row(
             steps=BALANCED, empty="Graphite keeps less than an hour", link=AGENTS,
         ),
         should_be_zero(
-            "Nobody consumes", "Do messages wait in a queue that no worker takes from?",
+            "Unconsumed", "Do messages wait in a queue that no worker takes from?",
             now(f"sumSeries({by('G', 'queue.*.unconsumed', 'max')})"),
             "Messages in queues without a consumer. Nothing will happen to them until a worker is "
             "started with -Q and that queue's name. Red from 1.",
@@ -155,7 +155,7 @@ NOW = Row(
     "Now",
     (
         tile(
-            "Finished per minute", "How much work gets done?",
+            "Done per min", "How much work gets done?",
             "scaleToSeconds(sumSeries(C[cluster.all.{succeeded,failed}]),60)",
             "Mean over the chosen time.", steps=PLAIN, unit="short", places=1, reduce="mean",
             sparkline=True,

@@ -8,6 +8,11 @@ from typing import NamedTuple
 
 from celery_statsd.rules.queue import LEVELS
 
+Words = tuple[tuple[int, str, str], ...]
+"""A value, the word shown in its place, and the word's colour."""
+
+OK: Words = ((0, "OK", "green"),)
+
 Steps = tuple[tuple[float | None, str], ...]
 """From which value on which colour holds; the first from minus infinity (None)."""
 
@@ -41,7 +46,8 @@ class Panel:
 
     `asks` is the question, `text` how to read the answer: together the description. `targets` are
     written as `targets` says. `type` is Grafana's; `unit` too. `steps` colour the value; `zone`
-    draws them in a graph as `area` or `line`. `zero` is the word shown for 0. `empty` says when it
+    draws them in a graph as `area` or `line`. `words` are shown in place of values,
+    each in its colour. `empty` says when it
     is right that there is nothing to see. `signed`: values may be below 0. `places` are the digits
     shown after the point.
     """
@@ -54,7 +60,7 @@ class Panel:
     unit: str = "short"
     steps: Steps = NONE
     zone: str = ""
-    zero: str = ""
+    words: Words = ()
     empty: str = ""
     reduce: str = "lastNotNull"
     stacked: bool = False
@@ -81,7 +87,7 @@ def tile(  # noqa: PLR0913
     *,
     steps: Steps = ZERO,
     unit: str = "locale",
-    zero: str = "",
+    words: Words = (),
     empty: str = "",
     reduce: str = "lastNotNull",
     sparkline: bool = False,
@@ -91,7 +97,7 @@ def tile(  # noqa: PLR0913
 ) -> Panel:
     """A number on its colour."""
     return Panel(
-        title, asks, (target,), text, "stat", unit, steps, zero=zero, empty=empty, reduce=reduce,
+        title, asks, (target,), text, "stat", unit, steps, words=words, empty=empty, reduce=reduce,
         sparkline=sparkline, places=places, width=width, height=4, link=link,
     )  # fmt: skip
 
@@ -109,7 +115,7 @@ def should_be_zero(  # noqa: PLR0913
 ) -> Panel:
     """A tile that says OK, or how many."""
     return tile(
-        title, asks, target, text, steps=steps, zero="OK", empty=empty, width=width, link=link
+        title, asks, target, text, steps=steps, words=OK, empty=empty, width=width, link=link
     )
 
 

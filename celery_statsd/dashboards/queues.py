@@ -19,6 +19,12 @@ from celery_statsd.dashboards.panels import (
 UID = "celery-queues"
 
 REDIS = "the broker is Redis, which does not know who takes from a queue"
+LEVELS = (
+    (0, "good", "green"),
+    (1, "fine", "yellow"),
+    (2, "be careful", "orange"),
+    (3, "bad", "red"),
+)
 UNSENT = "senders lack task_send_sent_event"
 
 
@@ -36,12 +42,12 @@ STATE = Row(
         tile("Longest", "How long is the longest queue?", now(f"maxSeries({gauge('length')})"),
              "Below: which one.", steps=LENGTH),
         should_be_zero(
-            "Nobody consumes", "Do messages wait that no worker takes?",
+            "Unconsumed", "Do messages wait that no worker takes?",
             now(f"sumSeries({gauge('unconsumed')})"),
             "Messages in queues without a consumer. Start a worker with -Q and the queue's name.",
             empty=REDIS,
         ),
-        tile("Without consumer", "Which queues has everybody forgotten?",
+        tile("No consumer", "Which queues has everybody forgotten?",
              now(f"countSeries(filterSeries({gauge('consumers')},'last','<',1))"),
              "Queues nobody takes from, the empty ones too: a missing -Q is found before the first "
              "message.", empty=f"none is, or {REDIS}"),
@@ -56,7 +62,8 @@ STATE = Row(
              steps=PLAIN, empty="the broker does not tell"),
         tile("Broker", "Does the agent hear the broker?",
              now("minSeries(keepLastValue(G[broker.*.up],6))"),
-             "1 while every agent is connected, 0 when one is not.", steps=ALIVE, width=3),
+             "UP while every agent is connected, DOWN when one is not.", steps=ALIVE,
+             words=((0, "DOWN", "red"), (1, "UP", "green"))),
         should_be_zero(
             "Looks that failed", "Could the queues be looked at?",
             total("C[broker.*.looks_failed]"),
@@ -72,7 +79,7 @@ WAITING = Row(
             "Queue length now", "Which queue is too long?",
             (called(f"consolidateBy({gauge('length')},'last')"),),
             "Green under 100, yellow under 500, orange under 1,000, then red.", type="bargauge",
-            steps=LENGTH,
+            unit="locale", steps=LENGTH,
         ),
         Panel(
             "Queue length", "Does it grow or shrink?",
@@ -103,9 +110,9 @@ WAITING = Row(
         Panel(
             "Level", "Is it too long by your own thresholds?",
             (called(f"consolidateBy({gauge('level')},'max')"),),
-            "By the setting queue_levels: 0 good, 1 fine, 2 be careful, 3 bad.",
+            "By the setting queue_levels.",
             type="state-timeline",
-            steps=((None, "green"), (1, "yellow"), (2, "orange"), (3, "red")),
+            steps=((None, "green"), (1, "yellow"), (2, "orange"), (3, "red")), words=LEVELS,
         ),
         Panel(
             "Memory, by queue", "Which queue fills the broker?", (called(gauge("memory_bytes")),),

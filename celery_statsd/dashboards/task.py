@@ -4,6 +4,7 @@ from celery_statsd.dashboards.panels import (
     BAND,
     CARE,
     IN_FLIGHT,
+    OK,
     PLAIN,
     Dashboard,
     Link,
@@ -51,13 +52,13 @@ WORKING = Row(
         tile("Succeeded", "How often did it return?", total("C[task.$task.succeeded]"),
              steps=((None, "blue"),), width=4),
         tile("Failed", "How often did it raise?", total("C[task.$task.failed]"),
-             "Exceptions, hard time limits, processes that died. Red from 1.", zero="OK", width=4),
+             "Exceptions, hard time limits, processes that died. Red from 1.", words=OK, width=4),
         tile("Retried", "How often did it ask for another try?", total("C[task.$task.retried]"),
              "Each is a run that did not succeed the first time. Yellow from 1.", steps=CARE,
-             zero="OK", width=4),
+             words=OK, width=4),
         tile("Lost", "How often did it go down with its worker?", total("C[task.$task.lost]"),
              "Work that was not done, and that nobody will do. Red from 1. With acks_late the "
-             "broker gives it to another worker.", zero="OK", width=4),
+             "broker gives it to another worker.", words=OK, width=4),
     ),
 )  # fmt: skip
 
@@ -85,11 +86,11 @@ TIMELINE = Row(
         Panel(
             "Received - ended, 1 h, by task", "Which task does not come to an end?",
             (each_task(
-                f"diffSeries(summarize(sumSeries(C[%.{INTO}]),'1hour','sum'),"
-                f"summarize(sumSeries(C[%.{ENDED}]),'1hour','sum'))"
+                f"diffSeries(movingSum(sumSeries(C[%.{INTO}]),'1hour'),"
+                f"movingSum(sumSeries(C[%.{ENDED}]),'1hour'))"
             ),),
-            "One line a task, an hour each. One that stays above 0 hangs. The red zones begin at "
-            "5.",
+            "One line a task, of the hour before. One that stays above 0 hangs. The red zones "
+            "begin at 5.",
             steps=BAND, zone="area", signed=True,
         ),
         Panel(

@@ -21,6 +21,8 @@ from celery_statsd.dashboards.targets import ENDED, INTO
 
 UID = "celery-workers"
 
+THERE = ((0, "gone", "red"), (1, "there", "green"))
+
 
 def gauge(metric: str) -> str:
     """One line a worker."""
@@ -77,8 +79,8 @@ WORK = Row(
             "Up and down", "Who was there, and when?",
             (called(f"consolidateBy({gauge('up')},'min')"),),
             "One bar a worker: green while its heartbeat was heard. One that left properly is red "
-            "too, for as long as StatsD repeats its last word.", type="state-timeline", steps=ALIVE,
-            width=24,
+            "too, for as long as StatsD repeats its last word.", type="state-timeline",
+            steps=ALIVE, words=THERE, width=24,
         ),
         Panel(
             "Running, by worker", "Is the work spread evenly?", (called(gauge("active")),),
@@ -98,11 +100,11 @@ WORK = Row(
             "Received - ended, 1 h, by worker", "Does a worker swallow tasks?",
             (
                 "aliasByNode(applyByNode(C[worker.$worker.received],@C.entity,"
-                f"\"diffSeries(summarize(sumSeries(C[%.{INTO}]),'1hour','sum'),"
-                f"summarize(sumSeries(C[%.{ENDED}]),'1hour','sum'))\",'%'),@C.entity)",
+                f"\"diffSeries(movingSum(sumSeries(C[%.{INTO}]),'1hour'),"
+                f"movingSum(sumSeries(C[%.{ENDED}]),'1hour'))\",'%'),@C.entity)",
             ),
-            "An hour each. One that stays above 0 takes tasks and does not end them. The red zones "
-            "begin at 5.", steps=BAND, zone="area", signed=True,
+            "Of the hour before. One that stays above 0 takes tasks and does not end them. The red "
+            "zones begin at 5.", steps=BAND, zone="area", signed=True,
         ),
         Panel(
             "Failures by worker", "Do all failures come from one machine?",

@@ -29,7 +29,6 @@ OLDER = "a week ago"
 """The made world is three days old: of this one target there can be nothing."""
 
 VIEWS = {
-    "an_hour": ("dashboards", HOUR, 30),
     "a_morning": ("dashboards", 3 * HOUR, 1000),
     "a_day": ("dashboards", 24 * HOUR, 100),
     "legacy": ("dashboards/legacy", 3 * HOUR, 500),

@@ -15,7 +15,7 @@ IN, OUT = (words.strip("{}").split(",") for words in (INTO, ENDED))
 HOUR = 3600
 
 SUMS = ("Received - ended", "Failed", "Lost")
-UNACCOUNTED = "Unaccounted, 1 h"
+UNACCOUNTED = "Unaccounted"
 
 
 @pytest.mark.parametrize("app", ["shop", "dropped", "nulls", "killed"])
@@ -85,7 +85,7 @@ def test_the_tiles(world: World, asked: Graphite) -> None:
     shown = {title: (tile.number, tile.colour) for title, tile in found.items()}
     in_hand = world.stories["shop"].in_hand(world.end)
 
-    assert (431, "red") == shown["Nobody consumes"]
+    assert (431, "red") == shown["Unconsumed"]
     assert (1, "red") == shown["Workers down"]
     assert (1, "red") == shown["Agents silent"]
     assert (5, "red") == shown["Agent errors"]
@@ -100,7 +100,7 @@ def test_rates_and_ratios(world: World, asked: Graphite) -> None:
     found = numbers(tiles(DASHBOARD, asked, world.end, 300))
     story = world.stories["shop"]
     finished = story.count(["succeeded", "failed"], world.end - 300, world.end)
-    assert finished / 5 == pytest.approx(found["Finished per minute"])
+    assert finished / 5 == pytest.approx(found["Done per min"])
     failed, all_of = (
         story.count(metrics, world.end - 600, world.end)
         for metrics in (["failed"], ["succeeded", "failed"])

@@ -1,9 +1,11 @@
 """What panels are made of."""
 
 from celery_statsd.dashboards.panels import (
+    OK,
     Dashboard,
     Panel,
     Row,
+    Words,
     by,
     called,
     now,
@@ -23,14 +25,14 @@ def test_a_description_asks_explains_and_excuses() -> None:
 
 def test_forms_of_panels() -> None:
     """A tile is small, one that should be zero says OK, a list of leaders is made of bars."""
-    assert ("stat", 3, 4, "") == _form(tile("a", "?", "t"))
-    assert ("stat", 4, 4, "OK") == _form(should_be_zero("a", "?", "t", "Red.", width=4))
-    assert ("bargauge", 8, 8, "") == _form(top("a", "?", "t"))
-    assert ("timeseries", 12, 8, "") == _form(Panel("a", "?", ("t",)))
+    assert ("stat", 3, 4, ()) == _form(tile("a", "?", "t"))
+    assert ("stat", 4, 4, OK) == _form(should_be_zero("a", "?", "t", "Red.", width=4))
+    assert ("bargauge", 8, 8, ()) == _form(top("a", "?", "t"))
+    assert ("timeseries", 12, 8, ()) == _form(Panel("a", "?", ("t",)))
 
 
-def _form(panel: Panel) -> tuple[str, int, int, str]:
-    return panel.type, panel.width, panel.height, panel.zero
+def _form(panel: Panel) -> tuple[str, int, int, Words]:
+    return panel.type, panel.width, panel.height, panel.words
 
 
 def test_a_dashboard_has_the_panels_of_its_rows() -> None:

@@ -17,8 +17,8 @@ def test_the_tiles(world: World, asked: Graphite) -> None:
         assert {
             "Backlog": (1671, "red"),
             "Longest": (1200, "red"),
-            "Nobody consumes": (431, "red"),
-            "Without consumer": (1, "red"),
+            "Unconsumed": (431, "red"),
+            "No consumer": (1, "red"),
             "Oldest message": (86_000, "red"),
             "Held by workers": (9, "blue"),
             "Broker": (1, "green"),

@@ -163,6 +163,7 @@ class World:
     def _told(self, attempts: Iterable[Attempt]) -> list[Told]:
         told = []
         for one in attempts:
+            told.append(Told("sent", one.received - 0.8, one))
             told += [Told("received", one.received, one), Told("started", one.started, one)]
             told.append(Told(one.outcome, one.ended, one))
         return [one for one in told if self.begin < one.slot <= self.end]
@@ -188,7 +189,7 @@ class World:
         told: list[Told] = []
         for one in self.attempts:
             heard = [t for t in self._told([one]) if not self.killed_at < t.at <= self.back_at]
-            after = [t for t in heard if t.at > self.back_at]
+            after = [t for t in heard if t.at > self.back_at and t.metric != "sent"]
             if after and one.received <= self.back_at:
                 told.append(Told("found", after[0].at, one))
                 known.append(one._replace(received=after[0].at, started=after[0].at))
@@ -214,7 +215,7 @@ class World:
         for one in story.told:
             if story.slot(one) not in story.gone:
                 counted[one.metric][story.slot(one)] += 1
-        for metric in COUNTERS["cluster"]:
+        for metric in COUNTERS["cluster"] if layout.app == "shop" else counted:
             points = [(slot, counted[metric].get(slot, 0)) for slot in slots]
             yield _file(layout, Kind.COUNTER, ("cluster", "all", metric), "count", points)
         in_hand = {slot: story.in_hand(slot) for slot in slots}
