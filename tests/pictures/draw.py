@@ -94,7 +94,8 @@ def draw(name: str, made: dict[str, Any], folder: Path, out: Path) -> None:
     height = 16 + CELL * max(place["y"] + place["h"] for place in places)
     subprocess.run(
         [program("chromium", "chromium-browser", "google-chrome"), "--headless=new", "--no-sandbox",
-         "--hide-scrollbars", f"--force-device-scale-factor={SCALE}", "--virtual-time-budget=8000", f"--window-size={WIDTH},{height}",
+         "--hide-scrollbars", f"--force-device-scale-factor={SCALE}",
+         "--virtual-time-budget=8000", f"--window-size={WIDTH},{height}",
          f"--screenshot={out / name}.png", "--allow-file-access-from-files", page.as_uri()],
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip
