@@ -36,8 +36,8 @@ STATE = Row(
     (
         should_be_zero(
             "Silent", "Does every agent speak?", silent("$agent"),
-            "Agents heard in the last day that have said nothing for 2 minutes. Red from 1: what "
-            "they count is missing.",
+            "Agents heard in the last day that have said nothing for six flushes, a minute as a "
+            "rule. Red from 1: what they count is missing.",
         ),
         should_be_zero(
             "Send errors", "Did all reach StatsD?", total(counter("sink_errors")),

@@ -106,7 +106,9 @@ def line(found: Finding) -> str:
     """A finding for a terminal: how it is, where, and the number or the reason."""
     number = "" if found.number is None else f"{found.number:,.6g}"
     shown = number if found.panel.type == "stat" else f"{len(found.answers)} lines"
-    where = f"{found.dashboard.title.rpartition(' / ')[2]}: {found.panel.title}"
+    where = (
+        f"{found.dashboard.title.rpartition(' / ')[2]}: {found.panel.title.removesuffix(', p$pct')}"
+    )
     return f"{found.verdict.value:8} {where:50} {found.why or shown}"
 
 

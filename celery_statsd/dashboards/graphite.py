@@ -7,11 +7,13 @@ epoch seconds, `maxDataPoints`, and `format=json`.
 import json
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
 from celery_statsd.errors import BadTarget, ConfigError
+from celery_statsd.log import redact
 
 KEY = "graphite"
 
@@ -43,14 +45,19 @@ class Answer(NamedTuple):
 
 
 class Graphite:
-    """The graphite-web at `url`. Raises ConfigError when that is no address, or nobody answers
-    there."""
+    """The graphite-web at `url`, which may hold a user and a password. Raises ConfigError when that
+    is no address, or nobody answers there; the password is in no message."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(KEY, f"{url!r} is no address", "write http://graphite or the like")
-        self.url = url.rstrip("/")
+            raise ConfigError(
+                KEY, f"{redact(url)!r} is no address", "write http://graphite or the like"
+            )
+        host = parts.netloc.rpartition("@")[2]
+        self.url = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        self._login = b64encode(login.encode()).decode("ascii") if parts.username else ""
 
     def render(self, targets: Sequence[str], span: Span) -> list[Answer]:
         """The series of `targets`, in their order. Raises BadTarget."""
@@ -68,6 +75,8 @@ class Graphite:
 
     def _ask(self, path: str, body: str) -> Any:
         request = urllib.request.Request(f"{self.url}/{path}", body.encode("ascii"))
+        if self._login:
+            request.add_header("Authorization", f"Basic {self._login}")
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_WITHIN) as answer:
                 return json.load(answer)

@@ -50,10 +50,10 @@ DOWN = (
 """Per worker 1 while it is gone without a farewell, else 0: of one that left, or that has been
 gone for long, the age of the last heartbeat is closed at 0."""
 
-HEARD_OF = "isNonNull(removeBelowValue(movingSum(transformNull({ticks}),'{window}'),1))"
+HEARD_OF = "isNonNull(removeBelowValue(movingSum(transformNull({ticks}),{window}),1))"
 
 SILENT = (
-    "diffSeries(consolidateBy(sumSeries({day}),'last'),consolidateBy(sumSeries({minutes}),'last'))"
+    "diffSeries(consolidateBy(sumSeries({day}),'last'),consolidateBy(sumSeries({lately}),'last'))"
 )
 
 
@@ -63,12 +63,13 @@ def down(entity: str) -> str:
 
 
 def silent(entity: str) -> str:
-    """How many of the agents `entity` have been heard within a day, but not just now."""
+    """How many of the agents `entity` have been heard within a day, and not in the last six points:
+    in minutes there may be no point at all, where old ones are kept coarsely."""
     ticks = f"C[agent.{entity}.ticks]"
     return now(
         SILENT.format(
-            day=HEARD_OF.format(ticks=ticks, window="1day"),
-            minutes=HEARD_OF.format(ticks=ticks, window="2min"),
+            day=HEARD_OF.format(ticks=ticks, window="'1day'"),
+            lately=HEARD_OF.format(ticks=ticks, window=6),
         )
     )
 
@@ -137,8 +138,10 @@ SHOULD_BE_ZERO = Row(
         ),
         should_be_zero(
             "Agents silent", "Is the watcher itself alive?", silent("*"),
-            "Agents that were heard in the last day and have said nothing for 2 minutes. While "
-            "this is red, no other number here is news. An agent you removed counts for a day.",
+            "Agents that were heard in the last day and have said nothing for six flushes, a "
+            "minute as a rule. While this is red, no other number here is news. An agent you "
+            "removed counts for a day. Over more than some hours Graphite's points are coarser, "
+            "and six of them longer.",
             link=AGENTS,
         ),
         should_be_zero(

@@ -1,5 +1,9 @@
 """Asking a graphite-web: what comes back, and what is said when nothing does."""
 
+import threading
+from base64 import b64encode
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
 from celery_statsd.dashboards.graphite import Answer, Graphite, Span
@@ -48,6 +52,29 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     """In one sentence with key and cure."""
     with pytest.raises(ConfigError, match=r"^graphite: .* is no address; write http://"):
         Graphite(url)
+
+
+def test_a_login_goes_along_and_is_never_told() -> None:
+    """Behind a proxy that wants one; a refusal names the address without it."""
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            """Refuse."""
+            asked.append(self.headers["Authorization"])
+            self.send_error(401)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(ConfigError, match=r"does not answer \(401") as caught:
+            Graphite(f"http://eve:s%40crt@127.0.0.1:{server.server_port}/g").expand("*")
+        thread.join()
+    assert ["Basic " + b64encode(b"eve:s@crt").decode()] == asked
+    assert f"http://127.0.0.1:{server.server_port}/g does" in str(caught.value)
 
 
 def test_silence_is_told() -> None:

@@ -28,11 +28,11 @@ STEP = 10
 DAYS = 3
 BEGINNING = DAYS * 86400
 
-RANGES = {"5min": 300, "1h": 3600, "24h": 86400, "3d": BEGINNING}
+RANGES = {"5min": 300, "1h": 3600, "24h": 86400, "3d": BEGINNING, "7d": 7 * 86400}
 """Seconds."""
 
 FINE = 6 * 3600
-"""Seconds for which each flush is kept; before, a point is a minute."""
+"""Seconds for which each flush is kept; before, a point is a minute, and from a week on ten."""
 
 TASKS = ("shop-tasks-send_mail", "shop-tasks-resize", "shop-tasks-bill", "etl-load")
 WORKERS = ("w1_at_web1", "w3_at_web2")
@@ -315,8 +315,8 @@ class World:
         yield Kind.TIMER, "broker", "broker", "ping", dict.fromkeys(slots, (1.5,))
 
     def _of_agents(self, slots: range) -> Iterator[Detail]:
-        """web1 speaks, web2 has been silent for ten minutes, web3 was removed two days ago."""
-        spoke = {"web1": self.end, "web2": self.end - 600, "web3": self.end - 2 * 86400}
+        """web1 speaks, web2 has been silent for two hours, web3 was removed two days ago."""
+        spoke = {"web1": self.end, "web2": self.end - 7200, "web3": self.end - 2 * 86400}
         for agent, last in spoke.items():
             ticks = {slot: (float(slot <= last),) for slot in self.slots}
             yield Kind.COUNTER, "agent", agent, "ticks", ticks
