@@ -37,8 +37,17 @@ def for_api(group: Mapping[str, Any], folder: str) -> dict[str, Any]:
         "title": name,
         "folderUid": folder,
         "interval": seconds(group["interval"]),
-        "rules": [{**rule, **place} for rule in group["rules"]],
+        "rules": [{**rule, "for": span(seconds(rule["for"])), **place} for rule in group["rules"]],
     }
+
+
+def span(number: int) -> str:
+    """Seconds as Grafana writes them when it is asked: 90 is `1m30s`."""
+    text = ""
+    for unit, worth in sorted(_SECONDS.items(), key=lambda row: -row[1]):
+        whole, number = divmod(number, worth)
+        text += f"{whole}{unit}" if whole else ""
+    return text or "0s"
 
 
 def seconds(interval: str) -> int:

@@ -1,6 +1,7 @@
 """Puts the dashboards into a Grafana: folder, data source, dashboards, alert rules.
 
-Each step looks first and writes only what differs, so a second run changes nothing.
+Each step looks first and writes only what differs, so a second run changes nothing. (A Grafana that
+gives back a dashboard in a newer form than it was given gets it once more, with the same result.)
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -72,9 +73,14 @@ def _dashboard(server: Server, wanted: dict[str, Any]) -> str:
     return CHANGED if there else CREATED
 
 
-def _same(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Grafana adds a number and a version."""
-    return all(there.get(key) == value for key, value in wanted.items())
+def _same(there: Any, wanted: Any) -> bool:
+    """Whether all that is wanted is there. Grafana adds numbers, versions and defaults to objects,
+    but nothing to lists."""
+    if isinstance(wanted, Mapping) and isinstance(there, Mapping):
+        return all(_same(there.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(there, list):
+        return len(there) == len(wanted) and all(map(_same, there, wanted))
+    return bool(there == wanted)
 
 
 def _at_home(there: Mapping[str, Any]) -> bool:

@@ -78,7 +78,13 @@ class Grafana:
         lacking = [RULE_NEEDS - set(rule) for rule in body["rules"] if RULE_NEEDS - set(rule)]
         if lacking or unquote(path.rpartition("/")[2]) != body["title"]:
             return 400, {"message": f"invalid alert rule: {lacking}"}
-        rules = [{**rule, "id": n, "updated": "now"} for n, rule in enumerate(body["rules"])]
+        rules = [
+            {
+                **rule, "id": n, "updated": "now", "isPaused": False,
+                "data": [{"queryType": "", **query} for query in rule["data"]],
+            }
+            for n, rule in enumerate(body["rules"])
+        ]  # fmt: skip
         self.store[path] = {**body, "rules": rules}
         return 200, self.store[path]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from celery_statsd.dashboards.alerting import for_api, groups, seconds
+from celery_statsd.dashboards.alerting import for_api, groups, seconds, span
 from celery_statsd.errors import ConfigError
 
 FILE = """\
@@ -34,6 +34,15 @@ def test_a_group_is_made_ready(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "number"), [("60s", 60), ("1m", 60), ("1m30s", 90), ("1h", 3600)])
 def test_times(text: str, number: int) -> None:
     """As Go writes them."""
+    assert number == seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0s"), (90, "1m30s"), (120, "2m"), (3660, "1h1m")]
+)
+def test_times_as_grafana_gives_them_back(number: int, text: str) -> None:
+    """The longest units first; what is 0 is left out."""
+    assert text == span(number)
     assert number == seconds(text)
 
 

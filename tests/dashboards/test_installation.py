@@ -15,7 +15,7 @@ from tests.dashboards.stub import TOKEN, Grafana, grafana
 
 RULE = {
     "uid": "celery-lost", "title": "Lost", "condition": "C", "for": "0s", "noDataState": "OK",
-    "execErrState": "Error", "data": [],
+    "execErrState": "Error", "data": [{"refId": "A", "model": {"target": "x"}}],
 }  # fmt: skip
 GROUP = {"orgId": 1, "name": "celery / shop", "interval": "60s", "rules": [RULE]}
 
@@ -70,6 +70,16 @@ def test_what_differs_is_written_anew(there: Grafana) -> None:
     assert changed == {what for what, how in done.items() if how == "changed"}
     assert {"unchanged"} == {how for what, how in done.items() if what not in changed}
     assert 2 == there.store["dashboards/uid/celery-task"]["dashboard"]["version"]
+
+
+def test_a_changed_query_of_a_rule_is_written_anew(there: Grafana) -> None:
+    """What Grafana adds by itself is no change, what somebody changed is."""
+    installed(there)
+    (path,) = (path for path in there.store if "rule-groups" in path)
+    there.store[path]["rules"][0]["data"][0]["model"]["target"] = "y"
+    done = installed(there)
+    assert {"alert rules celery / shop"} == {w for w, how in done.items() if how == "changed"}
+    assert "x" == there.store[path]["rules"][0]["data"][0]["model"]["target"]
 
 
 def test_another_taste_changes_all_dashboards(there: Grafana) -> None:
