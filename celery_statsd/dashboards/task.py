@@ -188,7 +188,7 @@ WHERE = Row(
 DASHBOARD = Dashboard(
     UID,
     "Celery / Task",
-    "Choose one task, or several.",
+    "Choose one task, or several. In names a dot is written as -.",
     (WORKING, TIMELINE, TIME, WHERE),
     Variable("task", "Task", "C", "task", "received"),
 )
