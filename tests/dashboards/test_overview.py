@@ -79,6 +79,22 @@ def test_unaccounted_tells_what_a_killed_agent_forgot(
     assert "red" == tile.colour
 
 
+def test_unaccounted_while_an_agent_is_stopped(world: World, asked: Graphite) -> None:
+    """What was in progress, and the same with the other sign when that time is an hour ago; in
+    between, and now, nothing."""
+    away, in_hand = world.stopped_at + 30, world.stories["shop"].in_hand
+
+    def unaccounted(until: int) -> float | None:
+        return tiles(DASHBOARD, asked, until, 300, "stopped", [UNACCOUNTED])[UNACCOUNTED].number
+
+    progress = sum(in_hand(world.stopped_at).values())
+    assert 0 != progress == unaccounted(away)
+    assert 0 == unaccounted(world.stopped_at + 60)
+    assert 0 == unaccounted(world.stopped_at + 1800)
+    assert -progress == unaccounted(away + HOUR)
+    assert 0 == unaccounted(world.end)
+
+
 def test_the_tiles(world: World, asked: Graphite) -> None:
     """Each outage of the made world is where it belongs, in its colour."""
     found = tiles(DASHBOARD, asked, world.end, 3 * HOUR)

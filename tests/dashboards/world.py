@@ -106,6 +106,7 @@ class World:
         self.end = end
         self.begin = end - BEGINNING
         self.attempts = list(self._attempts(random.Random(42)))
+        self.stopped_at = end - 7200
         self.killed_at = end - 1200
         self.back_at = self.killed_at + 30
 
@@ -123,6 +124,7 @@ class World:
                 clean, self._in_hand(self.attempts), silent=frozenset([*down, self.end]),
                 late=dict.fromkeys(down, stop + 60),
             ),
+            "stopped": self._stopped(clean),
             "killed": self._killed(),
         }  # fmt: skip
 
@@ -181,6 +183,15 @@ class World:
             }
 
         return in_hand
+
+    def _stopped(self, told: list[Told]) -> Story:
+        """An agent that said farewell to a StatsD, its gauges 0, and was back a minute later; its
+        queue had kept what came in between."""
+        back, in_hand = self.stopped_at + 60, self._in_hand(self.attempts)
+        away = range(self.stopped_at, back, STEP)
+        nothing = {"reserved": 0, "running": 0}
+        late = dict.fromkeys(away[1:], back)
+        return Story(told, lambda at: nothing if at in away else in_hand(at), late=late)
 
     def _killed(self) -> Story:
         """An agent without a journal, killed: it forgets what was in hand, hears nothing for half a
