@@ -28,7 +28,8 @@ DIFFERENCE = f"diffSeries(sumSeries(C[task.$task.{INTO}]),sumSeries(C[task.$task
 
 
 def each_task(inner: str) -> str:
-    """One line a task of what `inner` makes of its metrics."""
+    """One line a task of what `inner` makes of its metrics. Windows are summarized: a moving sum
+    looks at each point once for each of its window, and there may be hundreds of tasks."""
     return f"aliasByNode(applyByNode(C[task.$task.received],@C.entity,\"{inner}\",'%'),@C.entity)"
 
 
@@ -84,24 +85,24 @@ TIMELINE = Row(
             stacked=True,
         ),
         Panel(
-            "Received - ended, 1 h, by task", "Which task does not come to an end?",
+            "Received - ended, 10 min, by task", "Which task does not come to an end?",
             (each_task(
-                f"diffSeries(movingSum(sumSeries(C[%.{INTO}]),'1hour'),"
-                f"movingSum(sumSeries(C[%.{ENDED}]),'1hour'))"
+                f"diffSeries(summarize(sumSeries(C[%.{INTO}]),'10min','sum'),"
+                f"summarize(sumSeries(C[%.{ENDED}]),'10min','sum'))"
             ),),
-            "One line a task, of the hour before. One that stays above 0 hangs. The red zones "
+            "One line a task, of ten minutes each. One that stays above 0 hangs. The red zones "
             "begin at 5.",
             steps=BAND, zone="area", signed=True,
         ),
         Panel(
-            "Failing, 1 h, by task", "What part of each task's runs fails?",
+            "Failing, 10 min, by task", "What part of each task's runs fails?",
             (each_task(
-                "asPercent(movingSum(sumSeries(C[%.failed]),'1hour'),"
-                "movingSum(sumSeries(C[%.{succeeded,failed}]),'1hour'))"
+                "asPercent(summarize(sumSeries(C[%.failed]),'10min','sum'),"
+                "summarize(sumSeries(C[%.{succeeded,failed}]),'10min','sum'))"
             ),),
-            "Failed runs in a hundred, of the hour before. The red zone begins at 5.",
+            "Failed runs in a hundred, of ten minutes each. The red zone begins at 5.",
             unit="percent", steps=((None, "transparent"), (5, "red")), zone="area",
-            empty="nothing finished, or Graphite keeps less than an hour",
+            empty="nothing finished",
         ),
     ),
 )  # fmt: skip

@@ -97,14 +97,14 @@ WORK = Row(
             (called(f"scaleToSeconds({counter('{succeeded,failed}')},60)"),),
         ),
         Panel(
-            "Received - ended, 1 h, by worker", "Does a worker swallow tasks?",
+            "Received - ended, 10 min, by worker", "Does a worker swallow tasks?",
             (
                 "aliasByNode(applyByNode(C[worker.$worker.received],@C.entity,"
-                f"\"diffSeries(movingSum(sumSeries(C[%.{INTO}]),'1hour'),"
-                f"movingSum(sumSeries(C[%.{ENDED}]),'1hour'))\",'%'),@C.entity)",
+                f"\"diffSeries(summarize(sumSeries(C[%.{INTO}]),'10min','sum'),"
+                f"summarize(sumSeries(C[%.{ENDED}]),'10min','sum'))\",'%'),@C.entity)",
             ),
-            "Of the hour before. One that stays above 0 takes tasks and does not end them. The red "
-            "zones begin at 5.", steps=BAND, zone="area", signed=True,
+            "Of ten minutes each. One that stays above 0 takes tasks and does not end them. The "
+            "red zones begin at 5.", steps=BAND, zone="area", signed=True,
         ),
         Panel(
             "Failures by worker", "Do all failures come from one machine?",
