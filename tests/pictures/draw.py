@@ -29,10 +29,10 @@ HERE = Path(__file__).parent
 CELLAR = CACHE / "pictures"
 TASTE = COMMITTED["dashboards"]
 
-WIDTH, CELL = 1440, 36
+WIDTH, CELL = 1520, 36
 """Pixels, as in page.jsx."""
 
-SCALE = 0.75
+SCALE = 0.7
 """Pixels of the picture for one of the page: the files stay small."""
 
 HOURS = 3
