@@ -2,6 +2,7 @@
 
 import pytest
 
+from celery_statsd.dashboards import task
 from celery_statsd.dashboards.graphite import Graphite
 from celery_statsd.dashboards.overview import DASHBOARD
 from celery_statsd.dashboards.targets import ENDED, INTO
@@ -33,6 +34,22 @@ def test_sums_and_differences_are_exact(
     assert came - went == found["Received - ended"]
     for title, metric in (("Failed", "failed"), ("Lost", "lost")):
         assert story.count([metric], since, world.end) == found[title]
+
+
+@pytest.mark.parametrize("seconds", RANGES.values(), ids=RANGES)
+def test_however_few_points_are_drawn(seconds: int, world: World, asked: Graphite) -> None:
+    """Each then stands for hours, and is neither their mean nor their first."""
+    story, since = world.stories["shop"], world.since(seconds)
+    metrics = {"Received": "received", "Succeeded": "succeeded"}
+    for points in (7, 30):
+        found = numbers(
+            tiles(task.DASHBOARD, asked, world.end, seconds, only=metrics, points=points)
+        )
+        lately = min(seconds, world.details)
+        assert {
+            title: story.count([metric], max(since, world.end - lately), world.end)
+            for title, metric in metrics.items()
+        } == found
 
 
 def test_the_difference_is_what_the_work_in_hand_grew_by(world: World, asked: Graphite) -> None:

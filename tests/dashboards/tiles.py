@@ -21,6 +21,7 @@ def tiles(  # noqa: PLR0913, PLR0917
     seconds: int,
     app: str = "shop",
     only: Collection[str] = (),
+    points: int = POINTS,
 ) -> dict[str, Finding]:
     """Each tile, or only those of these titles, by its title."""
     asked = tuple(
@@ -29,7 +30,7 @@ def tiles(  # noqa: PLR0913, PLR0917
         if panel.type == "stat" and (not only or panel.title in only)
     )
     row = Row("Tiles", asked)
-    span = Span(until - seconds, until, POINTS)
+    span = Span(until - seconds, until, points)
     found = evaluate(replace(dashboard, rows=(row,)), TASTE, graphite, span, app)
     return {one.panel.title: one for one in found}
 

@@ -107,6 +107,7 @@ class World:
         self.begin = end - BEGINNING
         self.attempts = list(self._attempts(random.Random(42)))
         self.stopped_at = end - 7200
+        self.details = 3 * 3600
         self.killed_at = end - 1200
         self.back_at = self.killed_at + 30
 
@@ -236,7 +237,7 @@ class World:
 
     def _details(self) -> Iterator[Detail]:
         """What is told of the app `shop` beside its sums: three hours of it, of agents all."""
-        slots = range(self.end - 3 * 3600 + STEP, self.end + 1, STEP)
+        slots = range(self.end - self.details + STEP, self.end + 1, STEP)
         yield from self._of_tasks(slots)
         yield from self._of_workers(slots)
         yield from self._of_queues(slots)
