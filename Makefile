@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests faults soak bench bench-heart bench-growth bench-inprocess readme clean
+.PHONY: demo test check tests faults soak bench bench-heart bench-growth bench-inprocess readme \
+	dashboards pictures clean
 
 ## The whole river on embedded parts; SECONDS=20 ends it by itself.
 demo: $(VENV)/.demo
@@ -68,6 +69,15 @@ bench-inprocess: $(VENV)/.test
 readme: $(VENV)/.test
 	$(BIN)/python -m tests.readme
 	@! test -f benchmarks/results/latest.json || $(BIN)/python -m benchmarks.report --readme README.md
+
+## What is generated below grafana/.
+dashboards: $(VENV)/.test
+	$(BIN)/celery-statsd dashboards write --shipped --out grafana
+
+## Each dashboard over a made bad day, drawn with Grafana's own components (npm, chromium).
+PICTURES ?= .cache/pictures
+pictures: $(VENV)/.test
+	$(BIN)/python -m tests.pictures.draw $(PICTURES)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

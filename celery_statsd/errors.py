@@ -54,6 +54,10 @@ class GraphiteLost(CeleryStatsdError):
     """A Graphite that is read from does not answer, or refuses. The message holds no secret."""
 
 
+class BadTarget(CeleryStatsdError):
+    """A query that Graphite cannot evaluate. The message is its answer."""
+
+
 class StateLost(CeleryStatsdError):
     """The journal cannot be written. The metrics go on without it."""
 

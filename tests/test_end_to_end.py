@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from celery_statsd.dashboards import DASHBOARDS, overview, task
+from celery_statsd.dashboards.evaluation import evaluate
+from celery_statsd.dashboards.grafana import Taste
+from celery_statsd.dashboards.graphite import Graphite as Asked
+from celery_statsd.dashboards.graphite import Span
 from tests.conftest import FLUSH_SECONDS
+from tests.dashboards.tiles import tiles
 from tests.servers.agent import Agent
 from tests.servers.bucky import Bucky
 from tests.servers.graphite import Graphite
@@ -37,6 +43,18 @@ SINKS = ("statsd_udp", "statsd_tcp", "bucky", "carbon_line", "carbon_pickle")
 FAMILIES = "{cluster,task,queue,exception,worker}"
 
 ROUNDS = 3
+
+TILES = {
+    "Lost": "lost", "Failed": "failed", "Received": "received", "Succeeded": "succeeded",
+    "Retried": "retried",
+}  # fmt: skip
+"""Tiles that show how often something happened, and what."""
+
+ZEROS = ("Received - ended", "Workers down")
+"""Tiles that are 0 once all is done."""
+
+LATELY = 600
+"""Seconds that cover all of the test."""
 
 SETTLED = 15.0
 """Seconds: several flushes of a StatsD, and time for Carbon."""
@@ -112,6 +130,35 @@ def test_every_count_in_graphite_is_the_truth(run: Run, sink: str, graphite: Gra
             lambda: told(graphite, run.app(sink)) == expected, SETTLED, f"all by {sink}", poll=0.3
         )
     assert differences(expected, told(graphite, run.app(sink))) == "", run.logs[sink]
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_the_tiles_of_the_dashboards_are_the_truth(run: Run, sink: str, graphite: Graphite) -> None:
+    """What Grafana would show over the last minutes, from the events of real workers to the number
+    on its colour; all that came in has ended."""
+    stages = {**run.truth.stages, "unreported": run.truth.unended}
+    true = {tile: stages.get(stage, Counter()).total() for tile, stage in TILES.items()}
+    asked, until, app = Asked(graphite.url), int(time.time()), run.app(sink)
+    shown = {
+        **tiles(task.DASHBOARD, asked, until, LATELY, app, list(TILES)),
+        **tiles(overview.DASHBOARD, asked, until, LATELY, app, [*ZEROS, "Failed", "Lost"]),
+    }
+
+    assert true == {tile: shown[tile].number for tile in TILES}
+    assert {(0, "green")} == {(shown[tile].number, shown[tile].colour) for tile in ZEROS}
+
+
+def test_every_panel_can_be_asked(run: Run, graphite: Graphite) -> None:
+    """Of all five dashboards: what is empty is empty for a reason that the panel tells."""
+    until = int(time.time())
+    span = Span(until - LATELY, until, 100)
+    bad = [
+        (found.panel.title, found.why)
+        for dashboard in DASHBOARDS
+        for found in evaluate(dashboard, Taste(), Asked(graphite.url), span, run.app("statsd_udp"))
+        if found.is_bad
+    ]
+    assert [] == bad
 
 
 @pytest.mark.parametrize("sink", SINKS)

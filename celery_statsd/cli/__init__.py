@@ -21,8 +21,8 @@ from celery_statsd.errors import ConfigError
 from celery_statsd.log import redact
 
 COMMANDS = (
-    "agent", "alerts", "check", "completion", "config", "demo", "events", "keda", "man", "metrics",
-    "queues", "record", "replay", "systemd", "workers",
+    "agent", "alerts", "check", "completion", "config", "dashboards", "demo", "events", "keda",
+    "man", "metrics", "queues", "record", "replay", "systemd", "workers",
 )  # fmt: skip
 """Each is a click command, or a group of such, in the module of this package of the same name."""
 

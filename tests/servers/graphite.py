@@ -112,6 +112,11 @@ class Graphite:
         self._carbon = self._carbon_cache()
         self._web = self._graphite_web()
 
+    @property
+    def whisper(self) -> Path:
+        """Where the series lie: a test may put files of its own there."""
+        return self._folder / "storage" / "whisper"
+
     def render(self, target: str, seconds_back: int = 600) -> dict[str, list[tuple[float, int]]]:
         """The points of each series that matches: (value, epoch seconds), nulls left out."""
         answer = self.get("render", target=target, format="json", **{"from": f"-{seconds_back}s"})
