@@ -55,12 +55,11 @@ def rabbit(broker: Broker) -> RabbitFacts:
         return RabbitFacts(version, user, own)
     management = ManagementProbe(broker)
     columns = urlencode({"columns": ",".join(_COLUMNS)})
-    vhost = quote(management.vhost, safe="")
-    rows = management.get(f"queues/{vhost}?{columns}")
-    rights = management.get(f"permissions/{vhost}/{quote(user, safe='')}")
+    rows = management.get(f"queues/{management.vhost}?{columns}")
+    rights = management.get(f"permissions/{management.vhost}/{quote(user, safe='')}", True)
     return RabbitFacts(
         version, user, own,
-        None if rows is None else tuple(map(_queue, rows)),
+        tuple(map(_queue, rows)),
         _rights(rights),
     )  # fmt: skip
 

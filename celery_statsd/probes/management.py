@@ -40,7 +40,7 @@ _NOT_OF_TASKS = ("celeryev.", "celery.statsd", "amq.", "bcast.")
 
 class ManagementProbe(Probe):
     """Looks by three requests, however many queues there are; also tells of durable queues that
-    nobody asked for, of its own `vhost` or of `all_vhosts` that its user may see."""
+    nobody asked for, of its own vhost or of `all_vhosts` that its user may see."""
 
     def __init__(self, broker: Broker) -> None:
         """Raises ConfigError for an address that is none."""
@@ -52,13 +52,13 @@ class ManagementProbe(Probe):
         self._login = b64encode(login.encode()).decode("ascii")
         host = parts.netloc.rpartition("@")[2]
         self._base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-        self.vhost = parse_url(broker.urls[0])["virtual_host"] or "/"
+        self._vhost = parse_url(broker.urls[0])["virtual_host"] or "/"
         self._of_all = broker.all_vhosts
 
     def look(self, queues: Collection[str]) -> Sight:
         began = time.perf_counter()
         columns = urlencode({"columns": ",".join(_TOLD)})
-        place = "queues" if self._of_all else f"queues/{quote(self.vhost, safe='')}"
+        place = "queues" if self._of_all else f"queues/{quote(self._vhost, safe='')}"
         rows = self._get(f"{place}?{columns}")
         ping = time.perf_counter() - began
         there = {self._name(row): row for row in rows or ()}
@@ -75,14 +75,19 @@ class ManagementProbe(Probe):
 
     def _name(self, row: Mapping[str, Any]) -> str:
         """A queue's own name; before it the vhost, if that is not the agent's."""
-        vhost = row.get("vhost", self.vhost)
+        vhost = row.get("vhost", self._vhost)
         name = str(row["name"])
-        return name if vhost == self.vhost else f"{vhost}/{name}"
+        return name if vhost == self._vhost else f"{vhost}/{name}"
 
-    def get(self, path: str) -> Any:
-        """What is answered at a path below /api; None when that is not this user's business, or
-        there is no such thing. Raises BrokerLost."""
-        return self._get(path, optional=True)
+    @property
+    def vhost(self) -> str:
+        """The broker's, as it stands in a path."""
+        return quote(self._vhost, safe="")
+
+    def get(self, path: str, optional: bool = False) -> Any:
+        """What is answered at a path below /api; None when it is `optional` and either not this
+        user's business, or not there. Raises BrokerLost."""
+        return self._get(path, optional)
 
     def _get(self, path: str, optional: bool = False) -> Any:
         request = urllib.request.Request(f"{self._base}/api/{path}")

@@ -82,6 +82,12 @@ def test_a_user_who_may_not_ask_for_rights(rabbitmq: RabbitMQ) -> None:
     assert ((), None) == (told.queues, told.rights)
 
 
+def test_a_login_that_is_wrong(rabbitmq: RabbitMQ) -> None:
+    """Is told, and is not taken for a lack of rights."""
+    with pytest.raises(BrokerLost, match="answers 401"):
+        asking.rabbit(managed(rabbitmq, rabbitmq.fresh_url(), "guest:wrong"))
+
+
 def test_the_next_address_is_asked(rabbitmq: RabbitMQ, redis_server: Redis) -> None:
     """When the first one does not answer."""
     away = f"127.0.0.1:{free_port()}"
