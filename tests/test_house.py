@@ -25,6 +25,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("demo", "check", "camera", "watch", "catalogue", "lengths"),
+    ("top",),
     ("agent",),
     ("health",),
     ("speaker",),

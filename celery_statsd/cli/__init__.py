@@ -19,7 +19,7 @@ from celery_statsd.arguments import without_secrets
 from celery_statsd.errors import ConfigError
 from celery_statsd.log import redact
 
-COMMANDS = ("agent", "config", "demo", "events", "metrics", "queues", "replay")
+COMMANDS = ("agent", "config", "demo", "events", "metrics", "queues", "replay", "top")
 """Each is a click command, or a group of such, in the module of this package of the same name."""
 
 
