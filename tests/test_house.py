@@ -55,7 +55,6 @@ DOORS = {
     "kombu": ("source.*", "probes.*", "demo.*"),
     "amqp": ("source.*", "probes.*", "demo.*"),
     "redis": ("source.*", "probes.*", "demo.*"),
-    "rich": ("demo.*",),
     "msgspec": ("*",),
 }
 """Each dependency, and the modules that may import it."""

@@ -16,7 +16,7 @@ from tests.servers.truth import Truth
 from tests.servers.worker import Cluster
 from tests.top.tmux import PATIENCE, PROGRAM, Terminal
 
-FAST = "--interval 0.2 --lost-after 1 --worker-silence 1"
+FAST = "--interval 0.2 --lost-after 1"
 COLUMNS = {
     "sent": "sent", "succeeded": "ok", "failed": "fail", "retried": "retr", "revoked": "revk",
 }  # fmt: skip
@@ -53,9 +53,9 @@ def test_the_table_shows_what_really_happened(scene: Scene) -> None:
     """Each task's counts, to the unit, as the workload itself wrote them down."""
 
     def table() -> dict[str, Counter[str]]:
-        rows = {task: scene.terminal.row(task) for task in scene.truth.stages["sent"]}
+        rows = scene.terminal.rows(scene.truth.stages["sent"])
         return {
-            stage: Counter({t: int(row[head]) for t, row in rows.items() if row and int(row[head])})
+            stage: Counter({t: int(row[head]) for t, row in rows.items() if int(row[head])})
             for stage, head in COLUMNS.items()
         }
 

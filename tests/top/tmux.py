@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -99,15 +99,21 @@ class Terminal:
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.text}") from None
 
-    def row(self, name: str) -> dict[str, str]:
-        """The row of a table, by the heads of its columns; {} when it is not to be seen."""
+    def rows(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The rows of a table that are to be seen, by the heads of its columns."""
         lines = self.lines
         heads = next((line.split() for line in lines if " in/s " in line or " beat " in line), [])
-        for line in lines:
-            if heads and line[1:].startswith(f"{name} "):
-                cells = line[1 + len(name) :].split()
-                return dict(zip(heads[1:], cells, strict=True))
-        return {}
+        found = {}
+        for name in names:
+            line = next((line for line in lines if line[1:].startswith(f"{name} ")), "")
+            cells = line[1 + len(name) :].split()
+            if heads and line:
+                found[name] = dict(zip(heads[1:], cells, strict=True))
+        return found
+
+    def row(self, name: str) -> dict[str, str]:
+        """One of them; {} when it is not to be seen."""
+        return self.rows([name]).get(name, {})
 
     def _told(self, *words: str) -> str:
         ended = subprocess.run(
