@@ -31,7 +31,7 @@ $(VENV)/bin/python:
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
-	@$(BIN)/pip install -qq --disable-pip-version-check -e '.[demo]'
+	@$(BIN)/pip install -qq --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml

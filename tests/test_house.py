@@ -26,7 +26,7 @@ FLOORS = (
     ("cli",),
     ("alerts", "recorder"),
     ("demo", "check", "camera", "inprocess", "watch", "catalogue", "systemd", "dashboards"),
-    ("muster",),
+    ("muster", "top"),
     ("lengths",),
     ("agent",),
     ("health",),
@@ -60,7 +60,6 @@ DOORS = {
     "kombu": ("source.*", "probes.*", "check.*", "demo.*"),
     "amqp": ("source.*", "probes.*", "demo.*"),
     "redis": ("source.*", "probes.*", "check.*", "demo.*"),
-    "rich": ("demo.*",),
     "msgspec": ("*",),
 }
 """Each dependency, and the modules that may import it."""

@@ -22,7 +22,7 @@ from celery_statsd.log import redact
 
 COMMANDS = (
     "agent", "alerts", "check", "completion", "config", "dashboards", "demo", "events", "keda",
-    "man", "metrics", "queues", "record", "replay", "systemd", "workers",
+    "man", "metrics", "queues", "record", "replay", "systemd", "top", "workers",
 )  # fmt: skip
 """Each is a click command, or a group of such, in the module of this package of the same name."""
 

@@ -21,6 +21,7 @@ from celery_statsd.demo.figures import Figures
 from celery_statsd.demo.lines import Lines
 from celery_statsd.demo.stage import FLUSH_EVERY, Stage
 from celery_statsd.demo.workload import LONGEST
+from celery_statsd.errors import ConfigError
 
 SHORTEST = 1.0
 """Seconds in which at least something is published."""
@@ -33,7 +34,7 @@ SETTLED = 0.3
 
 
 GREETING = "celery-statsd demo: broker, Celery worker, agent and StatsD in one process."
-CURE = "For a live table: pip install 'celery-statsd[demo]'"
+CURE = "A live table takes a Python that was built with curses."
 PLAYING = "Ctrl-C ends this, and compares what was counted with what was done."
 ENDING = "Nothing more is published; the last tasks end."
 
@@ -104,9 +105,11 @@ def _view(stream: TextIO, plain: bool) -> View:
     try:
         view: View = import_module("celery_statsd.demo.table").Table(stream)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "rich":
+        if (error.name or "").strip("_") != "curses":
             raise
         return Lines(stream, f"{GREETING}\n{CURE}")
+    except ConfigError:  # no such terminal
+        return Lines(stream, GREETING)
     return view
 
 

@@ -4,17 +4,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from celery_statsd.demo.statsd import Received, Timed
-from celery_statsd.metric import Kind
+from celery_statsd.demo.statsd import Received
+from celery_statsd.metric import Kind, Timing
 from celery_statsd.names import Names
-from celery_statsd.rules import WORDS
+from celery_statsd.rules import COUNTERS, WORDS
+from celery_statsd.top.facts import CAME, ENDED, Facts
 
 PREFIX, APP, HOST = "celery", "shop", "demo"
 """The first nodes of each metric's name, and what the agent calls itself."""
 
-ENDS = ("succeeded", "failed", "retried", "revoked", "rejected", "returned", "unreported", "lost")
-"""The counters of law 4 that take an attempt out of flight; `received`, `on_arrival` and `found`
-bring it in."""
+GAUGES, TIMERS = ("queued", "reserved", "running"), ("wait", "lateness", "runtime")
+"""What is shown of a task besides its counters."""
 
 MEASURED_OVER = 10
 """Flushes over which a rate is taken."""
@@ -39,43 +39,25 @@ class Reading:
         """Its last value, None when it never came."""
         return self.received.gauges.get(self.path(family, entity, metric))
 
-    def timer(self, family: str, entity: str, metric: str) -> Timed:
-        """All its values."""
-        return self.received.timers.get(self.path(family, entity, metric), Timed())
+    def timer(self, family: str, entity: str, metric: str) -> tuple[Timing, ...]:
+        """What it took in; () when it never came."""
+        timing = self.received.timers.get(self.path(family, entity, metric))
+        return (timing,) if timing else ()
 
     def open(self, family: str, entity: str) -> int:
         """Received and not ended, by the counters alone."""
-        came = sum(self.counter(family, entity, m) for m in ("received", "on_arrival", "found"))
-        return came - sum(self.counter(family, entity, metric) for metric in ENDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One task, or all of them. `rate` is of receipts, a second; times in ms.
-
-    `difference` is what was received, less what ended, less what is reserved or running: 0.
-    """
-
-    name: str
-    rate: float
-    sent: int
-    received: int
-    queued: int
-    reserved: int
-    running: int
-    wait: Timed
-    runtime: Timed
-    succeeded: int
-    failed: int
-    retried: int
-    revoked: int
-    difference: int
+        came, ended = (
+            sum(self.counter(family, entity, metric) for metric in metrics)
+            for metrics in (CAME, ENDED)
+        )
+        return came - ended
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """All that is shown at once. `cpu` is the agent's, in percent of a processor, None if unknown;
-    `rss_bytes` is of this whole process; `example` is the path of a metric."""
+    `rss_bytes` is of this whole process; `example` is the path of a metric. A
+    row is a task; rates are over the last MEASURED_OVER flushes."""
 
     seconds: float
     workers: int
@@ -86,8 +68,8 @@ class Figures:
     cpu: float | None
     rss_bytes: float
     example: str
-    rows: tuple[Row, ...]
-    total: Row
+    rows: tuple[Facts, ...]
+    total: Facts
 
 
 class Meter:
@@ -119,43 +101,32 @@ class Meter:
         )
 
     def _rate(self, reading: Reading, family: str, entity: str, metric: str) -> float:
-        """A counter's growth in a second: a flush is one second."""
-        first = self._past[0]
-        growth = reading.counter(family, entity, metric) - first.counter(family, entity, metric)
-        return growth / max(1, _flushes(reading) - _flushes(first))
+        """A counter's growth in a second."""
+        return self._growth(reading, family, entity, metric) / self._span(reading)
 
-    def _row(self, reading: Reading, family: str, entity: str, name: str) -> Row:
-        reserved = round(reading.gauge(family, entity, "reserved") or 0)
-        running = round(reading.gauge(family, entity, "running") or 0)
-        return Row(
-            name=name,
-            rate=self._rate(reading, family, entity, "received"),
-            sent=reading.counter(family, entity, "sent"),
-            received=reading.counter(family, entity, "received"),
-            queued=round(reading.gauge(family, entity, "queued") or 0),
-            reserved=reserved,
-            running=running,
-            wait=reading.timer(family, entity, "wait"),
-            runtime=reading.timer(family, entity, "runtime"),
-            succeeded=reading.counter(family, entity, "succeeded"),
-            failed=reading.counter(family, entity, "failed"),
-            retried=reading.counter(family, entity, "retried"),
-            revoked=reading.counter(family, entity, "revoked"),
-            difference=reading.open(family, entity) - reserved - running,
+    def _growth(self, reading: Reading, family: str, entity: str, metric: str) -> int:
+        now, then = (one.counter(family, entity, metric) for one in (reading, self._past[0]))
+        return now - then
+
+    def _span(self, reading: Reading) -> int:
+        """Seconds over which is measured: a flush is one."""
+        return max(1, _flushes(reading) - _flushes(self._past[0]))
+
+    def _row(self, reading: Reading, family: str, entity: str, name: str) -> Facts:
+        counters = COUNTERS[family]
+        gauges = {metric: reading.gauge(family, entity, metric) for metric in GAUGES}
+        return Facts(
+            entity=name,
+            totals={metric: reading.counter(family, entity, metric) for metric in counters},
+            recent={metric: self._growth(reading, family, entity, metric) for metric in counters},
+            gauges={metric: value for metric, value in gauges.items() if value is not None},
+            timers={metric: reading.timer(family, entity, metric) for metric in TIMERS},
+            span=self._span(reading),
         )
 
 
 def _flushes(reading: Reading) -> int:
     return reading.counter("agent", HOST, "ticks")
-
-
-def milliseconds(value: float | None) -> str:
-    """A time in ms for people, four characters or so; a dash for None."""
-    if value is None:
-        return "-"
-    if value < 9.95:
-        return f"{value:.1f}ms"
-    return f"{value:.0f}ms" if value < 999.5 else f"{value / 1000:.1f}s"
 
 
 def vitals(figures: Figures) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from typing import Self, TextIO
 
-from celery_statsd.demo.figures import Figures, milliseconds
+from celery_statsd.demo.figures import GAUGES, Figures
+from celery_statsd.top.words import count, milliseconds
 
 
 class Lines:
@@ -34,12 +35,15 @@ class Lines:
 
     def _draw(self, figures: Figures) -> None:
         row = figures.total
+        flying = "/".join(count(row.gauge(gauge) or 0) for gauge in GAUGES)
         self._write(
-            f"{figures.seconds:4.0f}s  sent {row.sent}  received {row.received}"
-            f"  in flight {row.queued}/{row.reserved}/{row.running}"
-            f"  ok {row.succeeded}  failed {row.failed}  retried {row.retried}"
-            f"  revoked {row.revoked}  diff {row.difference}"
-            f"  wait {milliseconds(row.wait.mean)}  run {milliseconds(row.runtime.mean)}"
+            f"{figures.seconds:4.0f}s  sent {row.total('sent')}  received {row.total('received')}"
+            f"  in flight {flying}"
+            f"  ok {row.total('succeeded')}  failed {row.total('failed')}"
+            f"  retried {row.total('retried')}  revoked {row.total('revoked')}"
+            f"  diff {row.difference}"
+            f"  wait {milliseconds(row.upper('wait', 95))}"
+            f"  run {milliseconds(row.upper('runtime', 95))}"
             f"  {figures.events_rate:.0f} events/s"
         )
 

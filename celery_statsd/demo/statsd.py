@@ -9,11 +9,13 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from typing import Self
 
+from celery_statsd.metric import Timing
+
 RECENT = 1000
-"""Values of each timer from which its percentile is taken."""
+"""Values of each timer that are kept, for its percentiles."""
 
 BUFFER = 1 << 22
 """Bytes the kernel is asked to keep while nobody reads."""
@@ -58,26 +60,12 @@ def _rate(text: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """A timer, in ms: `count` values in all, the 90th percentile of the recent ones."""
-
-    count: float = 0.0
-    total: float = 0.0
-    upper_90: float = 0.0
-
-    @property
-    def mean(self) -> float | None:
-        """None without values."""
-        return self.total / self.count if self.count else None
-
-
-@dataclass(frozen=True, slots=True)
 class Received:
     """All that a receiver has taken in up to a moment, by path."""
 
     counters: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
-    timers: Mapping[str, Timed] = field(default_factory=dict)
+    timers: Mapping[str, Timing] = field(default_factory=dict)
     datagrams: int = 0
     lines: int = 0
     bad: int = 0
@@ -87,18 +75,19 @@ class _Timer:
     """A timer as it grows."""
 
     def __init__(self) -> None:
-        self._count = 0.0
-        self._total = 0.0
+        self._count = self._total = 0.0
+        self._lower, self._upper = inf, -inf
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     def add(self, value: float, rate: float) -> None:
         self._count += 1 / rate
         self._total += value / rate
+        self._lower, self._upper = min(self._lower, value), max(self._upper, value)
         self._recent.append(value)
 
-    def read(self) -> Timed:
-        values = sorted(self._recent)
-        return Timed(self._count, self._total, values[(len(values) * 9 + 9) // 10 - 1])
+    def read(self) -> Timing:
+        kept = tuple(self._recent)
+        return Timing(round(self._count), self._total, self._lower, self._upper, kept)
 
 
 class Sums:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from celery_statsd.demo.figures import MEASURED_OVER, Meter, milliseconds, vitals
-from celery_statsd.demo.statsd import Timed
+from celery_statsd.demo.figures import MEASURED_OVER, Meter, vitals
 from tests.demo.readings import reading
 
 TASK = "shop.tasks.pay"
@@ -23,17 +22,20 @@ def test_a_row_is_read_under_the_names_of_the_agent() -> None:
         {f"task.{NODE}.wait": [10, 30], f"task.{NODE}.runtime": [7]},
     )
     row = meter().figures(found, 1.0, None).rows[0]
-    assert (TASK, 9, 8, 5) == (row.name, row.sent, row.received, row.succeeded)
-    assert (1, 2, 1) == (row.queued, row.reserved, row.running)
-    assert (Timed(2, 40, 30), Timed(1, 7, 7)) == (row.wait, row.runtime)
+    assert TASK == row.entity
+    assert (9, 8, 5) == tuple(row.total(metric) for metric in ("sent", "received", "succeeded"))
+    assert (1, 2, 1) == tuple(row.gauge(metric) for metric in ("queued", "reserved", "running"))
+    assert (2, 10, 30) == (row.timed("wait"), row.upper("wait", 50), row.upper("wait", 95))
+    assert (1, 7) == (row.timed("runtime"), row.highest("runtime"))
     assert 0 == row.difference
 
 
 def test_nothing_received_is_zeros() -> None:
     """Before the first flush there is a table, too."""
     figures = meter().figures(reading(), 0.0, None)
-    assert (0, 0, 0.0) == (figures.total.sent, figures.total.difference, figures.total.rate)
-    assert figures.total.wait.mean is None
+    total = figures.total
+    assert (0, 0, 0.0) == (total.total("sent"), total.difference, total.rate("received"))
+    assert (None, None) == (total.gauge("queued"), total.upper("wait", 95))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_a_rate_is_a_growth_over_the_flushes_it_took() -> None:
     for received, flushes in ((2, 1), (2, 1), (12, 3), (12, 3)):
         found = reading({"cluster.all.received": received, "agent.demo.ticks": flushes})
         figures = subject.figures(found, 1.0, None)
-    assert 5.0 == figures.total.rate
+    assert 5.0 == figures.total.rate("received")
 
 
 def test_a_rate_forgets_what_is_long_past() -> None:
@@ -66,24 +68,7 @@ def test_a_rate_forgets_what_is_long_past() -> None:
         found = reading({"cluster.all.received": received, "agent.demo.ticks": flush})
         figures = subject.figures(found, 1.0, None)
     assert 10 == MEASURED_OVER
-    assert 3.0 == figures.total.rate
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "-"),
-        (0.0, "0.0ms"),
-        (9.94, "9.9ms"),
-        (9.96, "10ms"),
-        (999.4, "999ms"),
-        (999.6, "1.0s"),
-        (61_000, "61.0s"),
-    ],
-)
-def test_times_have_a_unit_and_few_digits(value: float | None, text: str) -> None:
-    """From tenths of a millisecond to seconds."""
-    assert text == milliseconds(value)
+    assert 3.0 == figures.total.rate("received")
 
 
 def test_the_vitals_are_those_that_are_known() -> None:

@@ -21,7 +21,8 @@ from celery_statsd.demo.stage import Stage
 
 with Stage() as stage:
     flying = stage.figures()
-    while not (flying.total.succeeded and flying.workers):  # a flush comes in several datagrams
+    # a flush comes in several datagrams
+    while not (flying.total.total("succeeded") and flying.workers):
         threading.Event().wait(0.05)
         flying = stage.figures()
     print("worker", flying.workers, "rows", len(flying.rows), "example", flying.example)
@@ -31,7 +32,7 @@ with Stage() as stage:
     stage.finish()
     ended = stage.figures()
     comparison = stage.comparison()
-print("in flight", ended.total.queued, ended.total.reserved, ended.total.running)
+print("in flight", *(ended.total.gauge(g) for g in ("queued", "reserved", "running")))
 print("equal", comparison.equal, "difference", ended.total.difference)
 print("complaints", repr(stage.complaints))
 """
@@ -60,7 +61,7 @@ def test_a_play_ends_with_nothing_in_flight() -> None:
     assert [
         "worker 1 rows 7 example celery.shop.task.shop-tasks-send_mail.succeeded.all",
         "done True",
-        "in flight 0 0 0",
+        "in flight 0.0 0.0 0.0",
         "equal True difference 0",
         "complaints ''",
     ] == ran(PLAYED)

@@ -108,6 +108,12 @@ class Cluster:
         env = {**self.workers[0].env, **self._env}
         subprocess.run(command, env=env, cwd=self._folder, check=True, timeout=120)
 
+    def publish(self, code: str) -> None:
+        """Have a client run `code`, in which the workload is `tasks`. Raises CalledProcessError."""
+        command = [sys.executable, "-c", f"import {MODULE} as tasks; {code}"]
+        env = {**self.workers[0].env, **self._env}
+        subprocess.run(command, env=env, cwd=self._folder, check=True, timeout=60)
+
     def stop(self) -> None:
         """Warm shutdown of all workers, at the same time."""
         for worker in self.workers:
