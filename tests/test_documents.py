@@ -18,6 +18,7 @@ from tests.servers.process import REPOSITORY, Child, free_port
 from tests.servers.redis import Redis
 
 PACKAGE = "tests/test_package.py:test_it_runs_where_nothing_else_is"
+RECORDING = "tests/cli/test_record.py:test_a_replay_sends_what_the_live_run_sent"
 ELSEWHERE = {
     "make demo": "tests/demo/test_init.py:def test_plain_is_plain_even_in_a_terminal",
     "make test": ".ci/run:exec make test",
@@ -26,13 +27,33 @@ ELSEWHERE = {
     "pip install .": PACKAGE,
     "python3 -m venv celery-statsd": PACKAGE,
     "celery-statsd/bin/pip install .": PACKAGE,
+    "celery-statsd check -b redis://localhost --sink statsd://127.0.0.1:8125 "
+    "--graphite http://graphite": "tests/check/test_init.py:def test_",
+    "celery-statsd workers --http 127.0.0.1:9808": "tests/test_worker_metrics.py:--http",
+    "celery-statsd workers -b redis://localhost": "tests/cli/test_workers.py:def test_",
+    "celery-statsd dashboards check --graphite http://graphite": (
+        "tests/dashboards/test_evaluation.py:test_every_target_answers"
+    ),
+    "GRAFANA_TOKEN=... celery-statsd dashboards install --grafana http://grafana:3000 "
+    "--graphite http://graphite": "tests/cli/test_dashboards.py:def test_install",
+    "celery-statsd alerts check --graphite http://graphite": (
+        "tests/cli/test_alerts.py:test_the_exit_code_is_nagios"
+    ),
+    "celery-statsd alerts serve --graphite http://graphite": (
+        "tests/cli/test_alerts.py:test_it_serves_until_it_is_told_to_end"
+    ),
+    "celery -A proj events -c celery_statsd.camera.Camera --frequency 10": (
+        "tests/test_ways.py:celery_statsd.camera.Camera"
+    ),
+    "celery-statsd record FILE.gz -b redis://localhost --seconds 600": RECORDING,
+    "celery-statsd replay FILE.gz --sink statsd://127.0.0.1:8125": RECORDING,
 }
 """What cannot be run here, and where it, or what it does, is run: a file, and a text in it."""
 
-ENDLESS = ("celery-statsd agent", "celery -A")
+ENDLESS = ("celery-statsd agent", "celery -A proj worker", "celery -A proj statsd agent")
 """What runs until it is told to end, by its beginning."""
 
-CODES = {"celery-statsd queues": (0, 1)}
+CODES = {"celery-statsd queues": (0, 1), "celery -A proj statsd queues": (0, 1)}
 """What else than 0 a command may well end with."""
 
 APP = "from celery import Celery\n\napp = Celery('proj', broker={!r})\n"
