@@ -8,10 +8,10 @@
 | AskRefused   | `probes.workers`      | `interview`: logged, counted; the workers' facts lack  |
 | SinkDown     | `Sink.send`, `check`  | `outlet.Outlet`: logged once, counted; `replay.sent`,  |
 |              |                       | `turnstile`: logged once; `check.outlets`: a finding   |
-| GraphiteLost | `check.graphite`      | itself: a finding                                      |
 | StateLost    | `chronicle`           | itself: logged once, tried anew at each flush          |
-| GraphiteAway | `alerts.graphite`     | `alerts.check`: a report without findings, exit code 3 |
-| QueryRefused | `alerts.graphite`     | `alerts.check`: a finding of that rule                 |
+| GraphiteAway | `graphite`            | as a ConfigError; `alerts.check`: exit code 3;         |
+|              |                       | `check.graphite`: a finding                            |
+| BadTarget    | `graphite`            | whoever asked: told beside its panel, or of its rule   |
 """
 
 
@@ -27,7 +27,7 @@ class ConfigError(CeleryStatsdError):
 
     def __init__(self, key: str, problem: str, cure: str) -> None:
         super().__init__(f"{key}: {problem}; {cure}")
-        self.key = key
+        self.key, self.problem = key, problem
 
 
 class BadEvent(CeleryStatsdError):
@@ -50,10 +50,6 @@ class SinkDown(CeleryStatsdError):
     """A sink could not deliver now. What it may keep for later it has kept by then."""
 
 
-class GraphiteLost(CeleryStatsdError):
-    """A Graphite that is read from does not answer, or refuses. The message holds no secret."""
-
-
 class BadTarget(CeleryStatsdError):
     """A query that Graphite cannot evaluate. The message is its answer."""
 
@@ -62,9 +58,5 @@ class StateLost(CeleryStatsdError):
     """The journal cannot be written. The metrics go on without it."""
 
 
-class GraphiteAway(CeleryStatsdError):
+class GraphiteAway(ConfigError):
     """A Graphite cannot be asked. The message holds no password."""
-
-
-class QueryRefused(CeleryStatsdError):
-    """A Graphite does not understand a query: whoever wrote it must mend it."""

@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from celery_statsd.graphite import Graphite as Asked
 from tests.alerts.world import FAULTS, OLD_NAMES, RETENTION, World, app_of, points
+from tests.dashboards.world import World as DashboardWorld
 from tests.servers.bucky import Bucky
 from tests.servers.graphite import Graphite
 from tests.servers.process import REPOSITORY, MissingProgramError
@@ -135,3 +137,17 @@ def systems_end(graphite: Graphite) -> int:
     series |= points(old, OLD_NAMES, last, "stats_counts")
     graphite.write(series, RETENTION)
     return last
+
+
+@pytest.fixture(scope="session")
+def world(graphite: Graphite) -> DashboardWorld:
+    """Three days that ended a moment ago, in Graphite."""
+    made = DashboardWorld(int(time.time()) // 600 * 600)
+    made.write(graphite.whisper)
+    return made
+
+
+@pytest.fixture(scope="session")
+def asked(graphite: Graphite) -> Asked:
+    """The session's Graphite, as it is asked in the package."""
+    return Asked(graphite.url)

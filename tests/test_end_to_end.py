@@ -18,8 +18,8 @@ from celery import Celery
 from celery_statsd.dashboards import DASHBOARDS, overview, task
 from celery_statsd.dashboards.evaluation import evaluate
 from celery_statsd.dashboards.grafana import Taste
-from celery_statsd.dashboards.graphite import Graphite as Asked
-from celery_statsd.dashboards.graphite import Span
+from celery_statsd.graphite import Graphite as Asked
+from celery_statsd.graphite import Span
 from tests.conftest import FLUSH_SECONDS
 from tests.dashboards.tiles import tiles
 from tests.servers.agent import Agent

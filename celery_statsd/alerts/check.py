@@ -13,14 +13,14 @@ from celery_statsd.alerts.judgement import Verdict, judged, reach
 from celery_statsd.alerts.rule import AGENT, AlertRule, State
 from celery_statsd.alerts.target import spelt
 from celery_statsd.dashboards.flavours import Layout
-from celery_statsd.errors import GraphiteAway, QueryRefused
+from celery_statsd.errors import BadTarget, GraphiteAway
 
 
 class Asked(Protocol):
     """What a check needs of a Graphite."""
 
     def ask(self, target: str, begin: float, end: float) -> Answer:
-        """The series of `target`. Raises GraphiteAway, QueryRefused."""
+        """The series of `target`. Raises GraphiteAway, BadTarget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,8 @@ def _judged(rule: AlertRule, graphite: Asked, layout: Layout, now: float) -> Ite
     """A finding a series that has a value; one for all when none has."""
     try:
         answer = graphite.ask(spelt(rule.target, layout), now - reach(rule), now)
-    except QueryRefused as error:
-        yield Finding(rule, "", Verdict(State.NO_DATA), str(error))
+    except BadTarget as error:
+        yield Finding(rule, "", Verdict(State.NO_DATA), f"Graphite refuses the query ({error})")
         return
     if not answer:
         state = State.OK if rule.may_be_empty else State.NO_DATA

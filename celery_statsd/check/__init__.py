@@ -30,7 +30,7 @@ from celery_statsd.check import (
 )
 from celery_statsd.check.facts import Expected, Facts
 from celery_statsd.check.finding import Finding, critical, unknown, worst_first
-from celery_statsd.check.graphite import Graphite
+from celery_statsd.check.graphite import Readback
 from celery_statsd.check.heard import Ear, Heard
 from celery_statsd.check.outlets import ticks, trials
 from celery_statsd.errors import AskRefused, BrokerLost, ConfigError
@@ -110,7 +110,7 @@ class Doctor:
         self._request = request
         self._broker = broker_of(settings)
         self._transport = asking.transport_of(self._broker)
-        self._graphite = Graphite(request.graphite) if request.graphite else None
+        self._graphite = Readback(request.graphite) if request.graphite else None
         # A queue of its own: from the agent's it would take events away.
         own = replace(self._broker, queue_type="transient", partitions=1, chorus=False)
         self._told = io.StringIO()

@@ -1,28 +1,24 @@
 """Graphite, asked from outside: whether our numbers arrive there, how finely they are kept, and by
 which rule they are rolled up.
 
-https://graphite.readthedocs.io/en/latest/render_api.html: without maxDataPoints the points come as
-they are stored, from the finest archive that reaches back far enough.
+https://graphite.readthedocs.io/en/latest/render_api.html: the points come as they are stored, from
+the finest archive that reaches back far enough.
 """
 
-import json
 import math
 import time
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
 
-from celery_statsd.errors import ConfigError, GraphiteLost
-
-KEY = "graphite"
-"""What a bad address is blamed on."""
+from celery_statsd.errors import BadTarget, GraphiteAway
+from celery_statsd.graphite import Graphite, Points, Span
 
 ANSWER_WITHIN = 10.0
 """Seconds for each answer."""
+
+MOST_POINTS = 1_000_000
+"""More than any archive has: then they come as they are stored."""
 
 FLUSH = 30
 """Seconds before the sending in which the slot of its point may begin."""
@@ -41,9 +37,6 @@ FORMS = {
 
 SPANS = (60, 600, 7200, 25_200, 90_000, 700_000, 3_000_000, 40_000_000)
 """Seconds to look back, for the archives of a file."""
-
-Point = tuple[float | None, int]
-"""A value, and the epoch second at which its slot begins."""
 
 METHODS: Mapping[str, Callable[[Sequence[float]], float]] = {
     "sum": math.fsum,
@@ -78,36 +71,19 @@ class Reading:
     error: str = ""
 
 
-class Graphite:
-    """One graphite-web. A login may stand in its URL."""
+class Readback:
+    """Reads at the Graphite at `url`. Raises ConfigError when that is no address."""
 
     def __init__(self, url: str) -> None:
-        """Raises ConfigError for an address that is none."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(KEY, "is no address of a Graphite", "write http://host:port")
-        self._login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        host = parts.netloc.rpartition("@")[2]
-        self.url = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+        self._graphite = Graphite(url, ANSWER_WITHIN)
+        self.url = self._graphite.url
 
-    def points(self, targets: Sequence[str], back: int) -> dict[str, list[Point]]:
-        """The points of each series of some names or globs, the last `back` seconds. Raises
-        GraphiteLost."""
-        query = [("target", target) for target in targets]
-        query += [("format", "json"), ("from", f"-{back}s")]
-        request = urllib.request.Request(f"{self.url}/render?{urlencode(query, quote_via=quote)}")
-        if self._login != ":":
-            login = b64encode(self._login.encode()).decode("ascii")
-            request.add_header("Authorization", f"Basic {login}")
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_WITHIN) as answer:
-                rows = json.load(answer)
-            return {row["target"]: [(v, int(at)) for v, at in row["datapoints"]] for row in rows}
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise GraphiteLost(f"it answers {error.code} ({error.reason})") from error
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise GraphiteLost(f"no answer ({getattr(error, 'reason', None) or error})") from error
+    def points(self, targets: Sequence[str], back: int) -> dict[str, Points]:
+        """The points of each series of some names or globs, the last `back` seconds, as they are
+        stored. Raises GraphiteAway and BadTarget."""
+        now = int(time.time())
+        found = self._graphite.render(targets, Span(now - back, now, MOST_POINTS))
+        return {answer.name: answer.points for answer in found}
 
     def reading(
         self, wanted: Mapping[int, tuple[str, int]], since: float, ticks: str, patience: float
@@ -126,8 +102,10 @@ class Graphite:
                     break
                 time.sleep(POLL)
             step, rollups = self._archives(_form_of(found), ticks, list(found.values()))
-        except GraphiteLost as error:
-            return Reading(self.url, error=str(error))
+        except GraphiteAway as error:
+            return Reading(self.url, error=error.problem)
+        except BadTarget as error:
+            return Reading(self.url, error=f"it answers {error}")
         return Reading(self.url, waited, found, step, rollups)
 
     def _found(self, number: int, path: str, value: int, since: float) -> dict[int, str]:
@@ -143,10 +121,10 @@ class Graphite:
         self, form: str, ticks: str, found: Sequence[str]
     ) -> tuple[int | None, tuple[Rollup, ...]]:
         """The finest step, and how each coarser one is made of the next finer one."""
-        looks: dict[int, list[Point]] = {}
+        looks: dict[int, Points] = {}
         names = [form.format(path=ticks), *found]
         for back in SPANS:
-            points = max(self.points(names, back).values(), key=_known, default=[])
+            points = max(self.points(names, back).values(), key=_known, default=())
             if len(points) > 1:
                 looks[points[1][1] - points[0][1]] = points  # the widest look of each step
         steps = sorted(looks)
@@ -154,7 +132,7 @@ class Graphite:
         return (steps[0] if steps else None), tuple(rollups)
 
 
-def _known(points: Sequence[Point]) -> int:
+def _known(points: Points) -> int:
     return sum(value is not None for value, _ in points)
 
 
@@ -169,7 +147,7 @@ def _form_of(found: Mapping[int, str]) -> str:
     return next(iter(FORMS))
 
 
-def rollup(fine: Sequence[Point], coarse: Sequence[Point]) -> Rollup:
+def rollup(fine: Points, coarse: Points) -> Rollup:
     """How `coarse` points are made of `fine` ones, each with at least two. The first and the last
     slot, which `fine` may not fill, are passed over."""
     step = coarse[1][1] - coarse[0][1]

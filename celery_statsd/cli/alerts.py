@@ -112,6 +112,6 @@ def grafana(
 
 def _checker(rules: Any, graphite: str, timeout: float, **where: Any) -> Callable[[float], Any]:
     """What makes a report of a time (epoch seconds)."""
-    asked = part("alerts.graphite").Graphite(graphite, timeout)
+    asked = part("alerts.graphite").Series(graphite, timeout)
     layout = part("alerts.target").layout_of(**where)
     return partial(part("alerts.check").checked, rules, asked, layout)

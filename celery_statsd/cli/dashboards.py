@@ -67,7 +67,7 @@ def check(graphite: str, hours: float, everything: bool, **where: str) -> None:
 
     Ends with 0 when every panel shows something, or may be empty, else with 1.
     """
-    evaluation, asks = part("dashboards.evaluation"), part("dashboards.graphite")
+    evaluation, asks = part("dashboards.evaluation"), part("graphite")
     asked, taste = asks.Graphite(graphite), _taste_of(**where)
     until = int(time.time()) - 30  # as the dashboards do: what is later may not be written yet
     span = asks.Span(until - round(3600 * hours), until)

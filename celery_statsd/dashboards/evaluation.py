@@ -8,9 +8,9 @@ from statistics import fmean
 
 from celery_statsd.dashboards.flavours import FLAVOURS, Layout
 from celery_statsd.dashboards.grafana import Taste, shown
-from celery_statsd.dashboards.graphite import KEY, Answer, Graphite, Span
 from celery_statsd.dashboards.panels import Dashboard, Panel
 from celery_statsd.errors import BadTarget, ConfigError
+from celery_statsd.graphite import KEY, Answer, Graphite, Span
 
 _SERIES = re.compile(r"(?<![\w'\"%])[\w-]+(?:\.(?:[\w*$-]|\{[^}]*\})+){4,}")
 """A path among the functions and arguments of a target."""

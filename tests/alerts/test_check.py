@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from celery_statsd.alerts.check import Report, checked
-from celery_statsd.alerts.graphite import Answer
-from celery_statsd.alerts.graphite import Graphite as Client
+from celery_statsd.alerts.graphite import Answer, Series
 from celery_statsd.alerts.rows import chosen, load
 from celery_statsd.alerts.rule import AlertRule, Bound, State
 from celery_statsd.alerts.target import layout_of
 from celery_statsd.dashboards.flavours import Layout
-from celery_statsd.errors import GraphiteAway, QueryRefused
+from celery_statsd.errors import BadTarget, GraphiteAway
 from tests.alerts.world import FAULTS, FLUSHES, OLD_NAMES, ONSET, STEP, app_of
 from tests.servers.agent import Agent
 from tests.servers.graphite import Graphite
@@ -31,7 +30,7 @@ def check(
     graphite: Graphite, app: str, now: float, rules: Sequence[AlertRule] = RULES,
     flavour: str = "statsd",
 ) -> Report:  # fmt: skip
-    return checked(rules, Client(graphite.url), layout_of(flavour, "celery", app), now)
+    return checked(rules, Series(graphite.url), layout_of(flavour, "celery", app), now)
 
 
 def found(report: Report) -> set[tuple[str, str, str]]:
@@ -151,7 +150,7 @@ def rule(**more: object) -> AlertRule:
         ({"a": [], "b": [(900.0, 0.0)]}, {}, State.OK),  # a series that ended is gone
         ({}, {}, State.NO_DATA),
         ({}, {"may_be_empty": True}, State.OK),
-        (QueryRefused("no"), {"may_be_empty": True, "no_data": State.OK}, State.NO_DATA),
+        (BadTarget("no"), {"may_be_empty": True, "no_data": State.OK}, State.NO_DATA),
     ],
 )
 def test_what_an_answer_means(
@@ -165,8 +164,14 @@ def test_what_an_answer_means(
 
 def test_a_graphite_that_is_away_ends_the_check() -> None:
     """Nobody can tell: that is neither well nor critical."""
-    report = checked(RULES, Canned(GraphiteAway("away")), Layout(app="a"), 900.0)
-    assert ("away", (), State.NO_DATA) == (report.problem, report.findings, report.state)
+    report = checked(
+        RULES, Canned(GraphiteAway("graphite", "away", "look")), Layout(app="a"), 900.0
+    )
+    assert ("graphite: away; look", (), State.NO_DATA) == (
+        report.problem,
+        report.findings,
+        report.state,
+    )
 
 
 @on_graphite

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from celery_statsd.check.graphite import METHODS, Graphite, Point, Rollup, judged_form, rollup
+from celery_statsd.check.graphite import METHODS, Readback, Rollup, judged_form, rollup
 from celery_statsd.errors import ConfigError
 from tests.conftest import running
 from tests.servers.graphite import Graphite as Server
@@ -67,7 +67,7 @@ def minute(chance: random.Random, every: int = 1) -> dict[int, int]:
 def test_a_method_is_known_by_what_it_made(method: str) -> None:
     """Of random points, the slots at the ends being half empty."""
     chance = random.Random(7)
-    fine: list[Point] = [(float(chance.randint(1, 99)), at) for at in range(105, 175)]
+    fine = [(float(chance.randint(1, 99)), at) for at in range(105, 175)]
     coarse = [
         (METHODS[method]([v or 0.0 for v, when in fine if at <= when < at + 10]), at)
         for at in range(100, 180, 10)
@@ -78,7 +78,7 @@ def test_a_method_is_known_by_what_it_made(method: str) -> None:
 
 def test_equal_points_tell_only_that_it_is_not_the_sum() -> None:
     """An agent ticks 1 each flush."""
-    fine: list[Point] = [(1.0, at) for at in range(100, 160)]
+    fine = [(1.0, at) for at in range(100, 160)]
 
     assert {"sum"} == rollup(fine, [(10.0, at) for at in range(100, 160, 10)]).methods
     others = rollup(fine, [(1.0, at) for at in range(100, 160, 10)]).methods
@@ -87,16 +87,16 @@ def test_equal_points_tell_only_that_it_is_not_the_sum() -> None:
 
 def test_what_cannot_be_compared_excludes_nothing() -> None:
     """One value a slot, or none."""
-    fine: list[Point] = [(5.0, at) if at % 10 == 3 else (None, at) for at in range(100, 160)]
-    coarse: list[Point] = [(5.0, at) for at in range(100, 160, 10)]
+    fine = [(5.0, at) if at % 10 == 3 else (None, at) for at in range(100, 160)]
+    coarse = [(5.0, at) for at in range(100, 160, 10)]
 
     assert Rollup(10, frozenset(METHODS)) == rollup(fine, coarse)
 
 
 def test_a_point_that_is_missing_is_a_hole() -> None:
     """Where finer ones are there."""
-    fine: list[Point] = [(1.0, at) for at in range(100, 160)]
-    coarse: list[Point] = [(None, at) for at in range(100, 160, 10)]
+    fine = [(1.0, at) for at in range(100, 160)]
+    coarse = [(None, at) for at in range(100, 160, 10)]
 
     assert 5 == rollup(fine, coarse).holes
 
@@ -105,28 +105,28 @@ def test_a_point_that_is_missing_is_a_hole() -> None:
 def test_an_address_that_is_none(url: str) -> None:
     """Is the user's to mend."""
     with pytest.raises(ConfigError) as caught:
-        Graphite(url)
+        Readback(url)
 
     assert "graphite" == caught.value.key
 
 
 def test_a_password_is_no_part_of_the_url() -> None:
     """Which is shown."""
-    assert "http://h:80/g" == Graphite("http://me:secret@h:80/g/").url
+    assert "http://h:80/g" == Readback("http://me:secret@h:80/g/").url
 
 
 def test_nobody_answers() -> None:
     """Is told, not raised."""
-    reading = Graphite(f"http://127.0.0.1:{free_port()}").reading({1: ("a", 1)}, 0.0, "b", 0.0)
+    reading = Readback(f"http://127.0.0.1:{free_port()}").reading({1: ("a", 1)}, 0.0, "b", 0.0)
 
     assert "refused" in reading.error
 
 
 def test_a_graphite_that_refuses(server: Server) -> None:
     """By its number."""
-    reading = Graphite(f"{server.url}/nowhere").reading({1: ("a", 1)}, 0.0, "b", 0.0)
+    reading = Readback(f"{server.url}/nowhere").reading({1: ("a", 1)}, 0.0, "b", 0.0)
 
-    assert "it answers 404 (Not Found)" == reading.error
+    assert "does not answer (404 Not Found)" in reading.error
 
 
 @pytest.mark.parametrize(("rule", "methods"), [("summed", {"sum"}), ("averaged", {"average"})])
@@ -134,7 +134,7 @@ def test_the_rule_of_a_real_carbon(rule: str, methods: set[str], server: Server)
     """Random counts, each second: what it made of them tells how."""
     name = f"{rule}.agent.h1.ticks.self"
     write(server, name, minute(random.Random(3)))
-    reading = Graphite(server.url).reading({}, time.time(), f"{rule}.agent.*.ticks.self", 0.0)
+    reading = Readback(server.url).reading({}, time.time(), f"{rule}.agent.*.ticks.self", 0.0)
 
     assert (1, [(10, methods)]) == (reading.step, [(r.step, r.methods) for r in reading.rollups])
 
@@ -142,7 +142,7 @@ def test_the_rule_of_a_real_carbon(rule: str, methods: set[str], server: Server)
 def test_a_carbon_that_forgets_what_is_sparse(server: Server) -> None:
     """xFilesFactor 1, and a point each other second."""
     write(server, "strict.agent.h1.ticks.self", minute(random.Random(3), every=2))
-    reading = Graphite(server.url).reading({}, time.time(), "strict.agent.*.ticks.self", 0.0)
+    reading = Readback(server.url).reading({}, time.time(), "strict.agent.*.ticks.self", 0.0)
 
     assert [True] == [found.holes > 0 for found in reading.rollups]
 
@@ -152,7 +152,7 @@ def test_what_was_sent_is_found(server: Server) -> None:
     now = int(time.time())
     write(server, "coarse.a", {now: 4711})
     wanted = {1: ("coarse.a", 4711), 2: ("coarse.a", 4712), 3: ("coarse.b", 4711)}
-    reading = Graphite(server.url).reading(wanted, now, "coarse.none", 0.0)
+    reading = Readback(server.url).reading(wanted, now, "coarse.none", 0.0)
 
     assert {1: "stats.counters.coarse.a.count"} == reading.found
     assert (10, ()) == (reading.step, reading.rollups)
@@ -161,7 +161,7 @@ def test_what_was_sent_is_found(server: Server) -> None:
 def test_what_comes_late_is_waited_for(server: Server) -> None:
     """For so many seconds."""
     began = time.monotonic()
-    reading = Graphite(server.url).reading({1: ("never.a", 1)}, time.time(), "never", 1.0)
+    reading = Readback(server.url).reading({1: ("never.a", 1)}, time.time(), "never", 1.0)
 
     assert {} == reading.found
     assert 1.0 <= reading.waited <= time.monotonic() - began

@@ -77,13 +77,13 @@ def test_a_graphite_that_is_away_is_unknown() -> None:
     """3, and a sentence instead of numbers."""
     found = run("alerts", "check", "--graphite", f"http://127.0.0.1:{free_port()}")
     assert (3, "") == (found.returncode, found.stderr)
-    assert "cannot be asked (Connection refused)" in found.stdout
+    assert "does not answer (Connection refused)" in found.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--graphite", "nonsense"), "graphite: it is no address of a Graphite; write http"),
+        (("--graphite", "nonsense"), "graphite: 'nonsense' is no address; write http"),
         (("--graphite", "http://g", "--rule", "lots"), "rule: there is none called lots; take"),
         (("--graphite", "http://g", "--rules", "/none.yml"), "rules: /none.yml cannot be read"),
         ((), "Missing option '--graphite'"),

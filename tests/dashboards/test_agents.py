@@ -3,7 +3,7 @@
 import pytest
 
 from celery_statsd.dashboards.agents import DASHBOARD
-from celery_statsd.dashboards.graphite import Graphite
+from celery_statsd.graphite import Graphite
 from tests.dashboards.tiles import numbers, tiles
 from tests.dashboards.world import World
 

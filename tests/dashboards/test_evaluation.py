@@ -18,8 +18,8 @@ from celery_statsd.dashboards.evaluation import (
 from celery_statsd.dashboards.files import COMMITTED
 from celery_statsd.dashboards.flavours import FLAVOURS, Layout
 from celery_statsd.dashboards.grafana import Taste
-from celery_statsd.dashboards.graphite import Answer, Graphite, Span
 from celery_statsd.dashboards.panels import Dashboard, Panel, Row
+from celery_statsd.graphite import Answer, Graphite, Span
 from tests.dashboards.world import World
 
 pytestmark = pytest.mark.e2e

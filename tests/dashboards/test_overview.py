@@ -3,9 +3,9 @@
 import pytest
 
 from celery_statsd.dashboards import task
-from celery_statsd.dashboards.graphite import Graphite
 from celery_statsd.dashboards.overview import DASHBOARD
 from celery_statsd.dashboards.targets import ENDED, INTO
+from celery_statsd.graphite import Graphite
 from tests.dashboards.tiles import numbers, tiles
 from tests.dashboards.world import RANGES, World
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from celery_statsd.dashboards.graphite import Graphite
 from celery_statsd.dashboards.queues import DASHBOARD
+from celery_statsd.graphite import Graphite
 from tests.dashboards.tiles import tiles
 from tests.dashboards.world import World
 

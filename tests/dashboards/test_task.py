@@ -4,8 +4,8 @@ import pytest
 
 from celery_statsd.dashboards.evaluation import filled
 from celery_statsd.dashboards.grafana import shown
-from celery_statsd.dashboards.graphite import Graphite, Span
 from celery_statsd.dashboards.task import DASHBOARD
+from celery_statsd.graphite import Graphite, Span
 from tests.dashboards.tiles import TASTE, numbers, tiles
 from tests.dashboards.world import TASKS, World
 

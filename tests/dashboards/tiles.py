@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from celery_statsd.dashboards.evaluation import Finding, evaluate
 from celery_statsd.dashboards.files import COMMITTED
-from celery_statsd.dashboards.graphite import Graphite, Span
 from celery_statsd.dashboards.panels import Dashboard, Row
+from celery_statsd.graphite import Graphite, Span
 
 TASTE = COMMITTED["dashboards"]
 

@@ -18,9 +18,9 @@ from celery_statsd.dashboards import DASHBOARDS
 from celery_statsd.dashboards.evaluation import choices, evaluate
 from celery_statsd.dashboards.files import COMMITTED
 from celery_statsd.dashboards.grafana import document, number_of
-from celery_statsd.dashboards.graphite import Graphite as Asked
-from celery_statsd.dashboards.graphite import Span
 from celery_statsd.dashboards.panels import Dashboard
+from celery_statsd.graphite import Graphite as Asked
+from celery_statsd.graphite import Span
 from tests.dashboards.world import World
 from tests.servers.graphite import Graphite
 from tests.servers.process import CACHE, program

@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from celery_statsd.dashboards.graphite import Answer, Graphite, Span
 from celery_statsd.errors import BadTarget, ConfigError
+from celery_statsd.graphite import Answer, Graphite, Span
 from tests.dashboards.world import World
 from tests.servers.process import free_port
 
