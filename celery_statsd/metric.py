@@ -114,7 +114,5 @@ class Batch:
         )
 
 
-def _part(
-    rows: Sequence[tuple[Series, Value]], own: bool
-) -> tuple[tuple[Series, Value], ...]:
+def _part(rows: Sequence[tuple[Series, Value]], own: bool) -> tuple[tuple[Series, Value], ...]:
     return tuple(row for row in rows if (row[0].family in OWN) is own)
