@@ -22,8 +22,10 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+## Most tests wait for servers: one more at a time than there are cores, as a rule. JOBS=0: one by one.
+JOBS ?= 3
 tests: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "celery-statsd needs Python 3.11, 3.12 or 3.13: apt-get install python3" >&2; exit 2; }

@@ -29,8 +29,9 @@ RATE = 300.0
 FLUSHES = 4
 """At least so many fall into each part of an outage."""
 
-OWN = r"\.celery\.faults\.(agent|broker)\."
-"""In the paths of what the agent tells of itself and of its connection."""
+OWN = r"\.celery\.faults\.(agent|broker|cluster\.all\.findings)\."
+"""In the paths of what the agent tells of itself, of its connection, and of what it has looked at:
+none of that is in the journal."""
 
 Points = dict[tuple[str, int], str]
 """Values as written, by path and epoch second."""

@@ -76,12 +76,15 @@ def test_the_age_of_the_oldest_is_told_where_messages_have_a_time(rabbitmq: Rabb
             plain.queue_declare(queue, durable=True, auto_delete=False)
         plain.basic_publish(amqp.Message("x", timestamp=sent), "", "etl")
         plain.basic_publish(amqp.Message("x"), "", "mails")
-        sight = sight_when(
-            probe, lambda found: (found["etl"].length, found["mails"].length) == (1, 1)
-        )
+        sight = sight_when(probe, lambda found: bool(found["mails"].length and _is_dated(found)))
     assert {"etl": sent, "mails": None, "gone": None} == {
         facts.name: facts.oldest_at for facts in sight.queues
     }
+
+
+def _is_dated(found: dict[str, QueueFacts]) -> bool:
+    """RabbitMQ counts a message before it looks at its head."""
+    return found["etl"].length == 1 and found["etl"].oldest_at is not None
 
 
 def test_a_user_who_may_not_see_nodes_is_told_the_rest(rabbitmq: RabbitMQ) -> None:
