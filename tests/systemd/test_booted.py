@@ -6,6 +6,7 @@ It is one story, told by a fixture that keeps what was seen; each test reads a p
 
 import contextlib
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,6 +134,15 @@ class Host:
         path = f"stats.counters.celery.{self._app}.cluster.all.{stage}.all.count"
         return self._graphite.total(path)
 
+    def counted(self) -> dict[str, float]:
+        """What Graphite has of each stage, once carbon has written all; what is missing then is
+        missing."""
+        with suppress(TimeoutError):
+            wait_until(
+                lambda: min(map(self.total, STAGES)) >= self.story.sent, 30, "carbon has written"
+            )
+        return {stage: self.total(stage) for stage in STAGES}
+
     def look_inside(self) -> None:
         """At the process as the kernel has it."""
         process = self.machine.root / "proc" / self.machine.show(UNIT, "MainPID")
@@ -211,7 +221,7 @@ def look_back(host: Host) -> None:
     for block in (JUDGE, *OTHERS):
         host.do(block)
     host.machine.run("systemctl", "stop", UNIT, ABSENT)
-    host.story.counted = {stage: host.total(stage) for stage in STAGES}
+    host.story.counted = host.counted()
     host.story.journal = host.machine.journal(UNIT)
     host.configure("shop", "", "nonsense: 1")
     host.machine.run("systemctl", "start", ABSENT, check=False)
