@@ -111,7 +111,7 @@ def test_a_program_that_a_service_cannot_see_is_refused(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert str(tmp_path / "celery-statsd") == program()
     monkeypatch.setattr(systemd, "HIDDEN", ("/home", "/root"))
-    monkeypatch.setattr(sys, "base_prefix", "/root/.pyenv/versions/3.11.7")
+    monkeypatch.setattr(sys, "base_prefix", "/root/python")
     with pytest.raises(
         ConfigError, match=r"^systemd: /root/.* is hidden from services; install it"
     ):
