@@ -23,12 +23,11 @@ from celery_statsd.source.base import Broker
 from celery_statsd.source.envelope import unwrapped
 from celery_statsd.source.redis_link import GONE, RedisLink, choices_of, refuse_impossible, told
 
-POLL = 0.05
-"""Seconds between two looks at the answers."""
+POLL, LONGEST_POLL = 0.05, 0.5
+"""Seconds between two looks at the answers: twice as many each time that none has come."""
 
 KEPT = 60
 """Seconds: the list ends then, if nobody was left to delete it."""
-
 
 LINGERING = 3
 """Seconds for which it is there when nobody waits any more."""
@@ -92,15 +91,18 @@ class RedisMailbox(Mailbox):
         )
 
     def letters(self, deadline: float) -> Iterator[Letter | None]:
+        nap = POLL
         while True:
             # New ones are pushed to the left of those that were seen.
             for envelope in reversed(self._client.lrange(self._key, 0, -(self._seen + 1))):
                 self._seen += 1
+                nap = POLL
                 yield _letter(envelope)
             left = deadline - time.monotonic()
             if left <= 0:
                 return
-            time.sleep(min(POLL, left))
+            time.sleep(min(nap, left))
+            nap = min(2 * nap, LONGEST_POLL)
             yield None
 
     def _lay_out(self) -> None:
