@@ -22,8 +22,8 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-## Most tests wait for servers: one more at a time than there are cores, as a rule. JOBS=0: one by one.
-JOBS ?= 3
+## Most tests wait for servers. JOBS=0: one by one.
+JOBS ?= 2
 tests: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 

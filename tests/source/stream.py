@@ -43,7 +43,7 @@ def listening(broker: Broker, connected: bool = True) -> Iterator[tuple[Source, 
 
 
 def read_until(
-    source: Source, enough: Callable[[list[Message]], Any], seconds: float = 10
+    source: Source, enough: Callable[[list[Message]], Any], seconds: float = 30
 ) -> list[Message]:
     """What `source` gives until `enough` of it came. Raises AssertionError after `seconds`."""
     messages: list[Message] = []
