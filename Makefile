@@ -23,7 +23,7 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 
 ## Most tests wait for servers. JOBS=0: one by one.
-JOBS ?= 2
+JOBS ?= 3
 tests: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 

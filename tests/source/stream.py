@@ -22,7 +22,8 @@ import os
 from celery import Celery
 app = Celery("tasks", broker=os.environ["TASKS_BROKER"])
 app.conf.update(task_send_sent_event=True, task_ignore_result=True, broker_pool_limit=1,
-                broker_connection_retry_on_startup=True)
+                broker_connection_retry_on_startup=True,
+                broker_transport_options={"confirm_publish": True})
 @app.task(name="add")
 def add(a, b):
     return a + b
@@ -43,7 +44,7 @@ def listening(broker: Broker, connected: bool = True) -> Iterator[tuple[Source, 
 
 
 def read_until(
-    source: Source, enough: Callable[[list[Message]], Any], seconds: float = 30
+    source: Source, enough: Callable[[list[Message]], Any], seconds: float = 10
 ) -> list[Message]:
     """What `source` gives until `enough` of it came. Raises AssertionError after `seconds`."""
     messages: list[Message] = []
@@ -56,9 +57,11 @@ def read_until(
 
 
 def send(url: str, uuids: Sequence[str], options: Any = None, exchange: str = "celeryev") -> None:
-    """Send one task-started for each of `uuids`, as a worker on `url` does."""
+    """Send one task-started for each of `uuids`, as a worker on `url` does. A RabbitMQ confirms
+    each: what nobody waits for, a quorum queue may lose when its sender hangs up at once."""
     app = Celery(broker=url, set_as_current=False)
-    app.conf.update(broker_transport_options=options or {}, event_exchange=exchange)
+    confirmed = {"confirm_publish": True, **(options or {})}
+    app.conf.update(broker_transport_options=confirmed, event_exchange=exchange)
     with (
         app.connection_for_write() as connection,
         app.events.Dispatcher(connection, hostname="worker@host") as events,
