@@ -5,6 +5,7 @@ nobody takes, 2 when one is bad, 3 when nobody can tell.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,11 @@ WORDS = ("good", "fine", "careful", "bad")
 COLOURS = ("green", "cyan", "yellow", "red")
 
 _EXITS = (0, 0, 1, 2)
+_SPANS = (
+    ("m", 60, "s", 1, 3600),
+    ("h", 3600, "m", 60, 86_400),
+    ("d", 86_400, "h", 3600, math.inf),
+)  # the two units, their seconds, and where the next ones begin
 _HEADS = ("queue", "length", "unacked", "consumers", "oldest", "a second", "drained in", "level")
 
 
@@ -101,17 +107,16 @@ def as_table(found: Sequence[Row]) -> Iterator[tuple[str, str | None]]:
 
 
 def span(seconds: float | None) -> str:
-    """A duration for people: 4.2s, 3m10s, 2h05m, 3d04h."""
+    """A duration for people, in six characters: 4.2s, 3m10s, 2h05m, 3d04h; a dash for None."""
     if seconds is None:
         return "-"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f}s"
-    whole = int(seconds)
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600:02}h"
+    whole = round(seconds)
+    if whole >= 100 * 86_400:
+        return f"{whole // 86_400}d"
+    large, in_large, small, in_small = next(row for row in _SPANS if whole < row[4])[:4]
+    return f"{whole // in_large}{large}{whole % in_large // in_small:02}{small}"
 
 
 def _row(facts: QueueFacts, now: float, levels: Levels, rate: float | None) -> Row:

@@ -59,7 +59,7 @@ class Recorder:
         self._interval = interval
         self._patience = patience
         self._over = False
-        self._reconnects = 0
+        self._reconnects = self._foreign = 0
         self._tick_at = self._flush_at = 0.0
 
     def run(self, deadline: float | None) -> None:
@@ -96,6 +96,7 @@ class Recorder:
     def _take(self, messages: Sequence[Message], now: float) -> None:
         for message in messages:
             if not self._scope.hears(message.facts.hostname):
+                self._foreign += 1
                 continue
             reason = refusal_of(message.facts)
             if reason:
@@ -130,7 +131,11 @@ class Recorder:
         self._say(self._chronicle.flush(now, last=True).batch)
         ledger = self._chronicle.pipeline.ledger
         self._log.info(
-            "recorded", file=self._tape.path, messages=self._tape.messages, events=ledger.events
+            "recorded",
+            file=self._tape.path,
+            messages=self._tape.messages,
+            events=ledger.events,
+            foreign=self._foreign,
         )
 
     def _say(self, batch: Batch) -> None:

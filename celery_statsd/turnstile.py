@@ -9,7 +9,8 @@ Laws:
    0, so that its series is there) and when it has grown.
 2. A fork takes nothing along: what the parent has not sent yet it sends itself. The child begins
    anew, with sockets, locks and a thread of its own.
-3. Rows are bounded; those past the bound are counted as `forgotten` and told.
+3. Rows are bounded; those past the bound, and those that a fault of ours costs, are counted as
+   `forgotten` and told.
 4. No call raises, but for those that make it.
 """
 
@@ -24,6 +25,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from celery_statsd.aggregator import Aggregator
+from celery_statsd.errors import SinkDown
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch, Kind, Series
 from celery_statsd.names import Names
@@ -31,6 +33,7 @@ from celery_statsd.rules import COUNTERS, WORDS
 from celery_statsd.rules.task import LONGEST
 from celery_statsd.rules.task import RULES as TASK_RULES
 from celery_statsd.sinks.base import Sink
+from celery_statsd.sinks.lines import lines
 from celery_statsd.trouble import Trouble
 
 MOST_ROWS = 100_000
@@ -110,8 +113,10 @@ class Turnstile:
         if self._thread is None:
             self._start()
 
-    def fault(self, error: Exception) -> None:
-        """Tell of a fault of ours, which nobody else shall see. Never raises."""
+    def fault(self, error: Exception, rows: int = 1) -> None:
+        """Tell of a fault of ours, which nobody else shall see, and of the rows it has cost. Never
+        raises."""
+        self._forgotten += rows
         self._faulty.tell(time.monotonic(), error)
 
     def flush(self, patience: float = -1) -> None:
@@ -166,7 +171,7 @@ class Turnstile:
                 self._add_up()
                 then()
             except Exception as error:
-                self.fault(error)
+                self.fault(error, rows=0)
             finally:
                 self._sending.release()
 
@@ -180,7 +185,7 @@ class Turnstile:
             try:
                 self._take(Row(*facts), times)
             except Exception as error:  # it costs these rows, and no others
-                self.fault(error)
+                self.fault(error, rows=len(times))
 
     def _take(self, row: Row, times: Sequence[Times]) -> None:
         """Add up rows that are alike but for their times."""
@@ -243,6 +248,9 @@ class Turnstile:
             try:
                 sink.send(batch)
             except Exception as error:  # none of them shall cost the others anything
+                if not isinstance(error, SinkDown):  # a fault of ours: the sink has kept nothing
+                    sink.tally.errors += 1
+                    sink.tally.dropped += lines(batch)
                 trouble.tell(time.monotonic(), error)
             else:
                 trouble.over(time.monotonic())

@@ -83,8 +83,11 @@ def test_the_table_is_aligned_and_coloured() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "-"), (0.0, "0.0s"), (59.94, "59.9s"), (60.0, "1m00s"), (3599.0, "59m59s"),
-     (3600.0, "1h00m"), (86_399.0, "23h59m"), (90_000.0, "1d01h")],
+    [
+        (None, "-"), (0.0, "0.0s"), (59.94, "59.9s"), (59.96, "1m00s"), (60.0, "1m00s"),
+        (3599.0, "59m59s"), (3600.0, "1h00m"), (86_399.0, "23h59m"), (86_400.0, "1d00h"),
+        (90_000.0, "1d01h"), (99 * 86_400.0, "99d00h"), (400 * 86_400.0, "400d"),
+    ],
 )  # fmt: skip
 def test_durations_are_short(seconds: float | None, text: str) -> None:
     """Two units at most."""

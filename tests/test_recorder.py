@@ -43,9 +43,11 @@ class Mixed(Bodies):
         return [Message(m.body, self._facts[m.body], "task.multi") for m in found]
 
 
-def recorded(path: Path, source: Mixed, scope: Scope = CLUSTER) -> tuple[Pipeline, list[Batch]]:
-    """The pipeline and the batches of a live run that was recorded."""
-    log, sink = Log(stream=io.StringIO()), MemorySink()
+def recorded(
+    path: Path, source: Mixed, scope: Scope = CLUSTER, told: io.StringIO | None = None
+) -> tuple[Pipeline, list[Batch]]:
+    """The pipeline and the batches of a live run that was recorded, and `told` in the log."""
+    log, sink = Log("info", stream=told or io.StringIO()), MemorySink()
     chronicle = Chronicle(lambda: Pipeline(scope=scope), (), log)
     recorder = Recorder(
         source,
@@ -90,12 +92,14 @@ def test_a_tape_holds_all_that_was_asked(tmp_path: Path) -> None:
 
 
 def test_what_belongs_to_other_hosts_is_not_recorded(tmp_path: Path) -> None:
-    """`scope: host` hears its own."""
+    """`scope: host` hears its own, and tells how many were others'."""
     (mine, other, _) = beats()
     source = Mixed([Message(mine, Facts(hostname="w@a")), Message(other, Facts(hostname="w@b"))])
-    pipeline, _ = recorded(tmp_path / "a", source, Scope("a", frozenset({"a"})))
+    told = io.StringIO()
+    pipeline, _ = recorded(tmp_path / "a", source, Scope("a", frozenset({"a"})), told)
 
     assert 1 == pipeline.ledger.events
+    assert "events=1 foreign=1" in told.getvalue()
     assert 1 == sum(not isinstance(entry, Cue) for entry in entries([str(tmp_path / "a")]))
 
 

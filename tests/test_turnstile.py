@@ -191,7 +191,8 @@ class Broken(MemorySink):
 
 
 def test_a_fault_of_ours_is_told_and_stays_here() -> None:
-    """In the log, once for each place; the thread lives on, and other sinks get theirs."""
+    """In the log, once for each place, and in numbers; the thread lives on, and other sinks get
+    theirs."""
     sink = MemorySink()
     gate, told = turnstile(Broken(), sink, interval=0.02)
     for _ in range(5):
@@ -203,6 +204,9 @@ def test_a_fault_of_ours_is_told_and_stays_here() -> None:
     gate.close()
 
     assert 5 == sink.counter("task", "a", "sent")
+    assert 5 == sink.counter("agent", "localhost", "forgotten")
+    assert sink.counter("agent", "localhost", "sink_errors") >= 5
+    assert sink.counter("agent", "localhost", "sink_dropped") > 0
     assert 1 == told.getvalue().count("instrument_failed")
     assert 1 == told.getvalue().count("sink_down")
 

@@ -84,11 +84,6 @@ class Voice:
         return self.name.rpartition("@")[2]
 
     @property
-    def longest_gap(self) -> float:
-        """The longest time between two of its heartbeats, in seconds; 0 without two."""
-        return max((after.at - before.at for before, after in pairwise(self.beats)), default=0.0)
-
-    @property
     def gossips(self) -> bool | None:
         """Whether its clock is moved by more than its own events; None when too little was heard.
 

@@ -6,6 +6,7 @@ A narrow terminal shows those of low rank, in the table's order; a wide one show
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from celery_statsd.lengths import span
 from celery_statsd.top import words
 from celery_statsd.top.facts import CAME, ENDED, Facts
 from celery_statsd.top.frame import Tab
@@ -154,7 +155,7 @@ WORKERS = (
         "state", 8, 0, "up; down: gone without a goodbye; unknown: too busy to tell",
         lambda f: f.state, grade=_state, ascending=True,
     ),
-    Column("beat", 7, 1, "since the last heartbeat", _gauge("heartbeat_age_s"), words.seconds),
+    Column("beat", 7, 1, "since the last heartbeat", _gauge("heartbeat_age_s"), span),
     Column("run", 5, 2, "tasks in the pool, by its last heartbeat", _gauge("active")),
     Column("resv", 5, 3, "received and not yet started", _gauge("reserved")),
     Column("start/s", 8, 4, "started, a second", lambda f: f.rate("started"), words.rate),
@@ -202,7 +203,7 @@ QUEUES = (
     Column("held", 6, 3, "messages that workers hold", _gauge("unacked")),
     Column("takers", 7, 4, "who takes from it", _gauge("consumers"), grade=_taken),
     Column("stuck", 6, 5, "messages that nobody takes", _gauge("unconsumed"), grade=_stuck),
-    Column("oldest", 7, 2, "since the oldest was sent", _gauge("oldest_age_s"), words.seconds),
+    Column("oldest", 7, 2, "since the oldest was sent", _gauge("oldest_age_s"), span),
     Column("sent/s", 7, 6, "sent to it, a second", lambda f: f.rate("sent"), words.rate),
     *_times("wait", "wait", (9, 7), "from the sending to the start"),
     _counter("sent", 8, "sent", "publications"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from celery_statsd.lengths import span
 from celery_statsd.top import words
 from celery_statsd.top.columns import COLUMNS
 from celery_statsd.top.facts import Facts
@@ -128,7 +129,7 @@ def _running(tab: Tab, facts: Facts, detail: Detail, now: float) -> Iterator[Lin
 
 
 def _open(task: Running, now: float, other: str) -> Line:
-    lasted = words.seconds(max(0.0, now - task.since))
+    lasted = span(max(0.0, now - task.since))
     return line(f"  {lasted:>8}  ", words.safe(f"{other}  {task.uuid}"))
 
 

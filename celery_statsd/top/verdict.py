@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from celery_statsd.lengths import span
 from celery_statsd.top import words
 from celery_statsd.top.facts import Facts
 from celery_statsd.top.frame import Frame
@@ -179,7 +180,7 @@ def _waiting(frame: Frame) -> Iterator[tuple[Grade, str]]:
     if stuck:
         yield Grade.BAD, f"nobody takes from {_some(stuck)}"
     for queue in untaken(frame)[:SHOWN]:
-        age = words.seconds(queue.gauge("oldest_age_s"))
+        age = span(queue.gauge("oldest_age_s"))
         yield Grade.CAREFUL, f"{_some([queue.entity])} waits for {age}, nothing is taken"
     queued = frame.total.gauge("queued") or 0
     waits = queued and not frame.total.lately("received", "started")

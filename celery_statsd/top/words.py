@@ -3,6 +3,8 @@
 import math
 import unicodedata
 
+from celery_statsd.lengths import span
+
 CUT = "~"
 """Stands where a name was cut: its end tells more than its beginning."""
 
@@ -10,11 +12,6 @@ _SCALES = (
     ("", 1, 9_999.5), ("k", 10**3, 10**6), ("M", 10**6, 10**9), ("G", 10**9, 10**12),
     ("T", 10**12, math.inf),
 )  # fmt: skip
-_SPANS = (
-    ("m", 60, "s", 1, 3600),
-    ("h", 3600, "m", 60, 86_400),
-    ("d", 86_400, "h", 3600, math.inf),
-)  # the two units, their seconds, and where the next ones begin
 
 
 def count(value: float | None) -> str:
@@ -44,20 +41,7 @@ def milliseconds(value: float | None) -> str:
         return f"{value:.1f}ms"
     if value < 999.5:
         return f"{value:.0f}ms"
-    return seconds(value / 1000)
-
-
-def seconds(value: float | None) -> str:
-    """A time in seconds for people, in six characters: 4.2s, 3m10s, 2h05m, 3d04h."""
-    if value is None:
-        return "-"
-    if value < 59.95:
-        return f"{value:.1f}s"
-    whole = round(value)
-    if whole >= 100 * 86_400:
-        return f"{whole // 86_400}d"
-    large, in_large, small, in_small = next(row for row in _SPANS if whole < row[4])[:4]
-    return f"{whole // in_large}{large}{whole % in_large // in_small:02}{small}"
+    return span(value / 1000)
 
 
 def clock(value: float) -> str:

@@ -40,19 +40,6 @@ def test_times_have_a_unit_and_few_digits(value: float | None, text: str) -> Non
     assert text == words.milliseconds(value)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "-"), (0, "0.0s"), (59.94, "59.9s"), (59.96, "1m00s"), (3599, "59m59s"),
-        (3600, "1h00m"), (86_399, "23h59m"), (86_400, "1d00h"), (99 * 86_400, "99d00h"),
-        (400 * 86_400, "400d"),
-    ],
-)  # fmt: skip
-def test_longer_times_have_two_units(value: float | None, text: str) -> None:
-    """Up to days."""
-    assert text == words.seconds(value)
-
-
 def test_a_clock_counts_hours() -> None:
     """Never below 0."""
     assert ["00:00:00", "00:12:31", "100:00:01"] == [*map(words.clock, (-3, 751.9, 360_001))]
