@@ -20,7 +20,7 @@ from tests.servers.agent import Agent
 from tests.servers.process import free_port, wait_until
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
-from tests.servers.worker import Cluster, Worker
+from tests.servers.worker import Cluster, Worker, old_celery
 
 APP = "crew"
 PATIENCE = 20.0
@@ -71,8 +71,14 @@ class Scene:
     def __init__(self, broker: str, cluster: Cluster, wire: Wire, window: str) -> None:
         self.broker, self.cluster, self.wire, self.window = broker, cluster, wire, window
 
-    def worker(self, name: str, *flags: str, pool: str = "threads") -> Worker:
-        return self.cluster.worker(name, pool, [f"{name}.q"], 2, *flags)
+    def worker(self, name: str, *flags: str, pool: str = "threads", **how: str) -> Worker:
+        return self.cluster.worker(name, pool, [f"{name}.q"], 2, *flags, **how)
+
+    def table(self) -> dict[str, list[str]]:
+        """What `workers` prints of each, by the agent's memory."""
+        asked = run("workers", "-b", self.broker, "--http", self.window)
+        assert "" == asked.stderr
+        return {line.split()[0]: line.split()[1:] for line in asked.stdout.splitlines()}
 
     def page(self, path: str) -> Any:
         window = http.client.HTTPConnection(self.window, timeout=5)
@@ -229,6 +235,42 @@ def test_one_without_task_events_or_gossip_is_up(scene: Scene, flags: tuple[str,
     scene.gauge(worker, "up", 1)
 
 
+@pytest.mark.parametrize(
+    ("zone", "utc"),
+    [("America/New_York", "enable_utc=(bool)0"), ("Asia/Kolkata", "enable_utc=(bool)1")],
+)
+def test_one_in_another_zone_is_up_and_not_askew(scene: Scene, zone: str, utc: str) -> None:
+    """What its clock says there is no skew, and no age of its heartbeat; killed, it is down."""
+    name = f"{zone.rpartition('/')[2].lower()}{utc[-1]}"
+    worker = scene.worker(name, "--task-events", "--", utc, zone=zone)
+    scene.until(worker, "it lives and answers", state="up", pool_size=2)
+    scene.gauge(worker, "up", 1)
+    assert abs(scene.wire.of(worker, "clock_skew_ms") or 0.0) < 1000
+    assert scene.facts(worker)["heartbeat_age_s"] < SILENCE
+    assert ["up", "0", "2"] == scene.table()[worker.nodename][:3]
+    worker.kill()
+    scene.until(worker, "it is down", state="down")
+    scene.gauge(worker, "up", 0)
+    assert "down" == scene.table()[worker.nodename][0]
+
+
+def test_one_with_an_old_celery_is_told_as_any(scene: Scene) -> None:
+    """Celery 5.2 (of processes: its threads lose events): it lives, answers, works, and is down
+    when it was killed."""
+    worker = scene.worker("old", pool="prefork", python=old_celery())
+    scene.until(worker, "it lives and answers", state="up", pool_size=2, version="5.2.7")
+    scene.gauge(worker, "up", 1)
+    with Celery(broker=scene.broker) as app:
+        app.send_task("shop.orders.create", queue="old.q")
+    scene.gauge(worker, "succeeded", 1)
+    scene.until(worker, "its heart tells of it", processed=1)
+    assert ["up", "0", "2"] == scene.table()[worker.nodename][:3]
+    worker.kill()
+    scene.until(worker, "it is down", state="down")
+    scene.gauge(worker, "up", 0)
+    assert "down" == scene.table()[worker.nodename][0]
+
+
 def test_one_that_is_busy_does_not_answer_and_lives(scene: Scene) -> None:
     """A solo worker is silent while it works: unknown, not dead; what it takes from is known."""
     worker = scene.worker("solo", pool="solo")
@@ -244,19 +286,20 @@ def test_one_that_is_busy_does_not_answer_and_lives(scene: Scene) -> None:
 
 
 def test_the_command_tells_the_same(scene: Scene) -> None:
-    """By the agent's memory, and by ears of its own."""
+    """By the agent's memory, and by ears of its own, which a heart that does not beat cannot
+    reach: it answers."""
     alive, dead = scene.worker("alive"), scene.worker("dead")
+    mute = scene.worker("mute", "--task-events", "--without-heartbeat")
     for worker in (alive, dead):
         scene.until(worker, "it lives and answers", state="up", pool_size=2)
     dead.kill()
     scene.until(dead, "it is down", state="down")
-    asked = run("workers", "-b", scene.broker, "--http", scene.window)
-    assert (2, "") == (asked.returncode, asked.stderr)
-    rows = {line.split()[0]: line.split()[1:] for line in asked.stdout.splitlines()}
+    assert 2 == run("workers", "-b", scene.broker, "--http", scene.window).returncode
+    rows = scene.table()
     assert ["up", "0", "2"] == rows[alive.nodename][:3]
     assert "alive.q" == rows[alive.nodename][-1]
     assert "down" == rows[dead.nodename][0]
     heard = json.loads(run("workers", "-b", scene.broker, "--json").stdout)
     assert ("up", ["alive.q"]) == (heard[alive.nodename]["state"], heard[alive.nodename]["queues"])
     assert dead.nodename not in heard
-    assert "unknown" == heard["heartless@" + alive.nodename.partition("@")[2]]["state"]
+    assert "unknown" == heard[mute.nodename]["state"]

@@ -48,9 +48,7 @@ def test_what_rabbitmqctl_tells_is_told(rabbitmq: RabbitMQ) -> None:
         worker.basic_qos(0, 2, False)
         worker.basic_consume("mails", callback=lambda _: None)
         worker.connection.drain_events(timeout=5)
-        sight = sight_when(
-            probe, lambda found: (found["mails"].length, found["mails"].unacked) == (3, 2)
-        )
+        sight_when(probe, lambda found: found["mails"].unacked == 2 and _is_told_whole(found))
         wait_until(
             lambda: probe.look([]).memory_bytes is not None, PATIENCE, "the node's statistics"
         )
@@ -80,6 +78,14 @@ def test_the_age_of_the_oldest_is_told_where_messages_have_a_time(rabbitmq: Rabb
     assert {"etl": sent, "mails": None, "gone": None} == {
         facts.name: facts.oldest_at for facts in sight.queues
     }
+
+
+def _is_told_whole(found: dict[str, QueueFacts]) -> bool:
+    """RabbitMQ keeps the counts of messages apart from the rest, and may tell them first."""
+    rest = [
+        (facts.consumers, facts.memory_bytes) for facts in found.values() if facts.name != "gone"
+    ]
+    return len(rest) == 2 and all(None not in told for told in rest)
 
 
 def _is_dated(found: dict[str, QueueFacts]) -> bool:
