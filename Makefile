@@ -76,8 +76,8 @@ readme: $(VENV)/.test
 dashboards: $(VENV)/.test
 	$(BIN)/celery-statsd dashboards write --shipped --out grafana
 
-## Each dashboard over a made bad day, drawn with Grafana's own components (npm, chromium).
-PICTURES ?= .cache/pictures
+## Each dashboard over a good and a bad day, drawn with Grafana's own components (npm, chromium).
+PICTURES ?= docs/pictures
 pictures: $(VENV)/.test
 	$(BIN)/python -m tests.pictures.draw $(PICTURES)
 

@@ -105,11 +105,12 @@ SHOULD_BE_ZERO = Row(
             "Received - ended", "Is work taken in that does not come out again?",
             now(f"integral({DIFFERENCE})"),
             "Runs that came in less runs that ended, over the chosen time: how much the work in "
-            "progress has grown. Small numbers of either sign are normal (orange): what runs at "
-            "the right edge, less what ran at the left. Red from 100 either way: tasks pile up in "
-            "the workers, or a backlog drains. A StatsD that loses a datagram loses both sides of "
-            "it, so the number is then off by what that one flush held. An agent that was killed "
-            "without its state_dir forgets what was in progress, and that many stay in here.",
+            "progress has grown. Small numbers of either sign are normal: what runs at the right "
+            "edge, less what ran at the left. Orange from 10 and red from 100 either way: tasks "
+            "pile up in the workers, or a backlog drains. A StatsD that loses a datagram loses "
+            "both sides of it, so the number is then off by what that one flush held. An agent "
+            "that was killed without its state_dir forgets what was in progress, and that many "
+            "stay in here.",
             steps=IN_FLIGHT, link=TASKS,
         ),
         should_be_zero(

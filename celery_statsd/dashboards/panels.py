@@ -25,7 +25,7 @@ LENGTH: Steps = (
     (None, "green"), (LEVELS[0], "yellow"), (LEVELS[1], "orange"), (LEVELS[2], "red"),
 )  # fmt: skip
 IN_FLIGHT: Steps = (
-    (None, "red"), (-100, "orange"), (0, "green"), (1, "orange"), (100, "red"),
+    (None, "red"), (-100, "orange"), (-10, "green"), (10, "orange"), (100, "red"),
 )  # fmt: skip
 BALANCED: Steps = ((None, "red"), (-0.5, "green"), (0.5, "red"))
 BAND: Steps = ((None, "red"), (-5, "transparent"), (5, "red"))

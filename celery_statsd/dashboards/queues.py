@@ -168,14 +168,15 @@ WRONG = Row(
         Panel(
             "What is wrong, by queue", "Which queue has workers and is not served well?",
             (
-                "aliasByNode(consolidateBy(groupByNodes("
+                "aliasByNode(filterSeries(consolidateBy(groupByNodes("
                 "G[queue.$queue.{stuck,head_of_line,idle_elsewhere}],'maxSeries',"
-                "@G.entity,@G.metric),'max'),0,1)",
+                "@G.entity,@G.metric),'max'),'max','>',0),0,1)",
             ),
-            "stuck: nothing moves though its workers are idle. head_of_line: one task has all "
-            "slots, and others wait behind it. idle_elsewhere: it waits while workers of empty "
-            "queues have room.", type="state-timeline",
-            steps=((None, "green"), (1, "red")), words=SHAPES, width=20, empty=UNASKED,
+            "Only those of which something was wrong in the chosen time. stuck: nothing moves "
+            "though its workers are idle. head_of_line: one task has all slots, and others wait "
+            "behind it. idle_elsewhere: it waits while workers of empty queues have room.",
+            type="state-timeline", steps=((None, "green"), (1, "red")), words=SHAPES, width=20,
+            empty=f"all is well, or {UNASKED}",
         ),
         Panel(
             "Time to drain", "When is it done, at this pace?", (called(gauge("drain_s")),),

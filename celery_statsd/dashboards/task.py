@@ -45,8 +45,8 @@ WORKING = Row(
             "Received - ended", "Does every run that starts come to an end?",
             now(f"integral({DIFFERENCE})"),
             "Runs that came in less runs that ended, over the chosen time. Small numbers of either "
-            "sign are normal (orange): what runs at the right edge, less what ran at the left. Red "
-            "from 100: it piles up, or hangs.", steps=IN_FLIGHT, width=4,
+            "sign are normal: what runs at the right edge, less what ran at the left. Orange from "
+            "10, red from 100: it piles up, or hangs.", steps=IN_FLIGHT, width=4,
         ),
         tile("Received", "How often did a worker take it?", total("C[task.$task.received]"),
              "Retries come in again, and count again.", steps=PLAIN, width=4),

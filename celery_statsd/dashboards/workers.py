@@ -185,14 +185,15 @@ ANSWERS = Row(
         Panel(
             "What is wrong, by worker", "Which worker does harm?",
             (
-                "aliasByNode(consolidateBy(groupByNodes("
+                "aliasByNode(filterSeries(consolidateBy(groupByNodes("
                 "G[worker.$worker.{flapping,redelivered}],'maxSeries',@G.entity,@G.metric),'max'),"
-                "0,1)",
+                "'max','>',0),0,1)",
             ),
-            "flapping: three starts within ten minutes. redelivered: it keeps a task for so long "
-            "that Redis gives it to others.", type="state-timeline",
+            "Only those of which something was wrong in the chosen time. flapping: three starts "
+            "within ten minutes. redelivered: it keeps a task for so long that Redis gives it to "
+            "others.", type="state-timeline",
             steps=((None, "green"), (1, "red")), words=((0, "well", "green"), (1, "wrong", "red")),
-            width=24, empty=UNASKED,
+            width=24, empty=f"all is well, or {UNASKED}",
         ),
     ),
 )  # fmt: skip

@@ -6,8 +6,9 @@ from celery_statsd.dashboards.evaluation import filled
 from celery_statsd.dashboards.grafana import shown
 from celery_statsd.dashboards.task import DASHBOARD
 from celery_statsd.graphite import Graphite, Span
+from tests.dashboards.attempts import TASKS
 from tests.dashboards.tiles import TASTE, numbers, tiles
-from tests.dashboards.world import TASKS, World
+from tests.dashboards.world import World
 
 pytestmark = pytest.mark.e2e
 

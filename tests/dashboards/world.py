@@ -4,26 +4,22 @@ Every number a dashboard is to show is counted here from the list of attempts, n
 written. A flush at t tells what happened in (t - 10, t], and is written at t.
 """
 
-import bisect
-import itertools
 import pickle
 import random
 import subprocess
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 from celery_statsd.dashboards.flavours import FLAVOURS, Layout
 from celery_statsd.metric import Kind
 from celery_statsd.rules import COUNTERS
+from tests.dashboards.attempts import OUTCOMES, STEP, TASKS, Attempt, Told, in_hand
+from tests.dashboards.details import BUSY, Details, Values
 from tests.servers.graphite import HOME
-
-STEP = 10
-"""Seconds from flush to flush."""
 
 DAYS = 3
 BEGINNING = DAYS * 86400
@@ -34,43 +30,13 @@ RANGES = {"5min": 300, "1h": 3600, "24h": 86400, "3d": BEGINNING, "7d": 7 * 8640
 FINE = 6 * 3600
 """Seconds for which each flush is kept; before, a point is a minute, and from a week on ten."""
 
-TASKS = ("shop-tasks-send_mail", "shop-tasks-resize", "shop-tasks-bill", "etl-load")
-WORKERS = ("w1_at_web1", "w3_at_web2")
-OUTCOMES = ("succeeded", "failed", "retried", "lost")
+ODDS = {False: (960, 15, 20, 5), True: (980, 0, 20, 0)}
+"""Of the outcomes, by whether it is a good day."""
 
 METHODS = {"count": "sum", "sum": "sum", "upper": "max", "lower": "min"}
 
 Points = list[tuple[int, float]]
 Slots = dict[int, float]
-Values = Mapping[int, Sequence[float]]
-"""What each flush has of a metric."""
-
-Detail = tuple[Kind, str, str, str, Values]
-"""Kind, family, entity, metric."""
-
-
-class Attempt(NamedTuple):
-    """One receipt by a worker and what became of it, in epoch seconds."""
-
-    task: str
-    worker: str
-    received: float
-    started: float
-    ended: float
-    outcome: str
-
-
-class Told(NamedTuple):
-    """Something counted: what, when, of which attempt."""
-
-    metric: str
-    at: float
-    attempt: Attempt
-
-    @property
-    def slot(self) -> int:
-        """The flush that tells of it."""
-        return -int(-self.at // STEP) * STEP
 
 
 @dataclass
@@ -100,10 +66,10 @@ class Story:
 
 
 class World:
-    """The cluster until `end`, a whole multiple of 600 s."""
+    """The cluster until `end`, a whole multiple of 600 s; on a good day, if it is `well`."""
 
-    def __init__(self, end: int) -> None:
-        self.end = end
+    def __init__(self, end: int, well: bool = False) -> None:
+        self.end, self.well = end, well
         self.begin = end - BEGINNING
         self.attempts = list(self._attempts(random.Random(42)))
         self.stopped_at = end - 7200
@@ -119,10 +85,10 @@ class World:
         stop = self.end - 1500
         down = range(stop + STEP, stop + 60, STEP)
         return {
-            "shop": Story(clean, self._in_hand(self.attempts)),
-            "dropped": Story(clean, self._in_hand(self.attempts), gone=frozenset(random_slots)),
+            "shop": Story(clean, in_hand(self.attempts)),
+            "dropped": Story(clean, in_hand(self.attempts), gone=frozenset(random_slots)),
             "nulls": Story(
-                clean, self._in_hand(self.attempts), silent=frozenset([*down, self.end]),
+                clean, in_hand(self.attempts), silent=frozenset([*down, self.end]),
                 late=dict.fromkeys(down, stop + 60),
             ),
             "stopped": self._stopped(clean),
@@ -157,11 +123,11 @@ class World:
         at = self.begin - 3600.0
         while at < self.end:
             at += dice.expovariate(0.12)
-            outcome = dice.choices(OUTCOMES, (960, 15, 20, 5))[0]
+            outcome = dice.choices(OUTCOMES, ODDS[self.well])[0]
             started = at + dice.expovariate(0.5)
             ended = started + (45.0 if outcome == "lost" else dice.expovariate(0.1))
             task = dice.choices(TASKS, (60, 25, 10, 5))[0]
-            yield Attempt(task, dice.choice(WORKERS[:1]), at, started, ended, outcome)
+            yield Attempt(task, dice.choice(BUSY[self.well]), at, started, ended, outcome)
 
     def _told(self, attempts: Iterable[Attempt]) -> list[Told]:
         told = []
@@ -171,28 +137,14 @@ class World:
             told.append(Told(one.outcome, one.ended, one))
         return [one for one in told if self.begin < one.slot <= self.end]
 
-    def _in_hand(self, attempts: Sequence[Attempt]) -> Callable[[int], Mapping[str, int]]:
-        received = sorted(one.received for one in attempts)
-        started = sorted(one.started for one in attempts)
-        ended = sorted(one.ended for one in attempts)
-
-        def in_hand(at: int) -> Mapping[str, int]:
-            begun = bisect.bisect_right(started, at)
-            return {
-                "reserved": bisect.bisect_right(received, at) - begun,
-                "running": begun - bisect.bisect_right(ended, at),
-            }
-
-        return in_hand
-
     def _stopped(self, told: list[Told]) -> Story:
         """An agent that said farewell to a StatsD, its gauges 0, and was back a minute later; its
         queue had kept what came in between."""
-        back, in_hand = self.stopped_at + 60, self._in_hand(self.attempts)
+        back, usual = self.stopped_at + 60, in_hand(self.attempts)
         away = range(self.stopped_at, back, STEP)
         nothing = {"reserved": 0, "running": 0}
         late = dict.fromkeys(away[1:], back)
-        return Story(told, lambda at: nothing if at in away else in_hand(at), late=late)
+        return Story(told, lambda at: nothing if at in away else usual(at), late=late)
 
     def _killed(self) -> Story:
         """An agent without a journal, killed: it forgets what was in hand, hears nothing for half a
@@ -206,8 +158,8 @@ class World:
                 told.append(Told("found", after[0].at, one))
                 known.append(one._replace(received=after[0].at, started=after[0].at))
             told += heard
-        old = self._in_hand([a for a in self.attempts if a.received <= self.killed_at])
-        new = self._in_hand(known + [a for a in self.attempts if a.received > self.back_at])
+        old = in_hand([a for a in self.attempts if a.received <= self.killed_at])
+        new = in_hand(known + [a for a in self.attempts if a.received > self.back_at])
         return Story(
             [one for one in told if self.begin < one.slot <= self.end],
             lambda at: old(min(at, self.killed_at)) if at <= self.back_at else new(at),
@@ -217,7 +169,9 @@ class World:
         for app, story in self.stories.items():
             yield from self._cluster(Layout(app=app), story)
         shop = Layout(app="shop")
-        for kind, family, entity, metric, points in self._details():
+        slots = range(self.end - self.details + STEP, self.end + 1, STEP)
+        details = Details(self, slots, self.stories["shop"].told)
+        for kind, family, entity, metric, points in details.series():
             for measure, measured in _measures(kind, points):
                 yield _file(shop, kind, (family, entity, metric), measure, measured)
 
@@ -234,154 +188,6 @@ class World:
         for metric in ("reserved", "running"):
             points = [(slot, float(in_hand[slot][metric])) for slot in slots]
             yield _file(layout, Kind.GAUGE, ("cluster", "all", metric), "", points)
-
-    def _details(self) -> Iterator[Detail]:
-        """What is told of the app `shop` beside its sums: three hours of it, of agents all."""
-        slots = range(self.end - self.details + STEP, self.end + 1, STEP)
-        yield from self._of_tasks(slots)
-        yield from self._of_workers(slots)
-        yield from self._of_queues(slots)
-        yield from self._of_agents(slots)
-
-    def _of_tasks(self, slots: range) -> Iterator[Detail]:
-        told = [one for one in self.stories["shop"].told if one.slot in slots]
-        for task, metric in itertools.product(TASKS, COUNTERS["task"]):
-            of_it = (one for one in told if (one.metric, one.attempt.task) == (metric, task))
-            yield Kind.COUNTER, "task", task, metric, _counted(of_it, slots)
-        failed = [one for one in told if one.metric == "failed"]
-        yield Kind.COUNTER, "exception", "ValueError", "failed", _counted(failed, slots)
-        for task in TASKS:
-            mine = self._in_hand([a for a in self.attempts if a.task == task])
-            for metric in ("reserved", "running"):
-                points = {slot: (float(mine(slot)[metric]),) for slot in slots}
-                yield Kind.GAUGE, "task", task, metric, points
-        yield Kind.GAUGE, "cluster", "all", "queued", dict.fromkeys(slots, (12.0,))
-        for family, entity in (("cluster", "all"), *(("task", task) for task in TASKS)):
-            ends = [one for one in told if one.metric in OUTCOMES and one.metric != "lost"]
-            if family == "task":
-                ends = [one for one in ends if one.attempt.task == entity]
-            for metric, taken in (("runtime", _ran), ("wait", _waited), ("prefetch", _waited)):
-                yield Kind.TIMER, family, entity, metric, _timed(ends, taken)
-        yield Kind.TIMER, "cluster", "all", "lateness", _timed(ends, _waited)
-        yield Kind.TIMER, "task", TASKS[0], "lateness", _timed(ends, _waited)
-
-    def _of_workers(self, slots: range) -> Iterator[Detail]:
-        """w1 works, w2 idles, w3 died ten minutes ago, and old left two hours ago."""
-        told = [one for one in self.stories["shop"].told if one.slot in slots]
-        for metric in COUNTERS["worker"]:
-            of_it = _counted((one for one in told if one.metric == metric), slots)
-            yield Kind.COUNTER, "worker", "w1_at_web1", metric, of_it
-            for idle in ("w2_at_web1", "w3_at_web2", "old_at_web3"):
-                here = _counted((), slots)
-                if metric == "offline" and idle == "w3_at_web2":
-                    here[self.end - 600] = (1.0,)
-                yield Kind.COUNTER, "worker", idle, metric, here
-        answers = {"pool_size": 4, "prefetch_count": 16, "scheduled": 2, "eta_ahead_s": 120}
-        for metric, value in {**answers, "flapping": 0, "redelivered": 0}.items():
-            points = dict.fromkeys(slots, (float(value),))
-            yield Kind.GAUGE, "worker", "w1_at_web1", metric, points
-        died = self.end - 600
-        mine = self._in_hand(self.attempts)
-        flat = {"loadavg_1m": 0.7, "loadavg_5m": 0.6, "loadavg_15m": 0.5, "clock_skew_ms": -3.0}
-        beats: dict[str, Callable[[int], dict[str, float]]] = {
-            "w1_at_web1": lambda at: {
-                "up": 1, "heartbeat_age_s": 1.2, "active": mine(at)["running"],
-                "reserved": mine(at)["reserved"], "processed": 9.0, **flat,
-            },
-            "w2_at_web1": lambda _: {
-                "up": 1, "heartbeat_age_s": 0.4, "active": 0, "reserved": 0, "processed": 0.0,
-                **flat, "clock_skew_ms": 1500.0,
-            },
-            "w3_at_web2": lambda at: {
-                "up": float(at < died), "heartbeat_age_s": max(1.0, at - died), "active": 2,
-                "reserved": 1, "processed": 7.0, **flat,
-            },
-            "old_at_web3": lambda _: dict.fromkeys(
-                ("up", "heartbeat_age_s", "active", "reserved", "processed", *flat), 0.0
-            ),
-        }  # fmt: skip
-        for worker, gauges in beats.items():
-            for metric in gauges(self.end):
-                yield (
-                    Kind.GAUGE,
-                    "worker",
-                    worker,
-                    metric,
-                    {slot: (float(gauges(slot)[metric]),) for slot in slots},
-                )
-
-    def _of_queues(self, slots: range) -> Iterator[Detail]:
-        """mails is usual, etl long, nobody takes from legacy, and idle is empty."""
-        queues = {
-            "mails": (40, 6, 2, 0, 14, 0), "etl": (1200, 3, 1, 0, 700, 3),
-            "legacy": (431, 0, 0, 431, 86_000, 1), "idle": (0, 0, 2, 0, None, 0),
-        }  # fmt: skip
-        names = ("length", "unacked", "consumers", "unconsumed", "oldest_age_s", "level")
-        for queue, values in queues.items():
-            for metric, value in zip(names, values, strict=True):
-                if value is not None:
-                    yield Kind.GAUGE, "queue", queue, metric, dict.fromkeys(slots, (float(value),))
-            yield Kind.GAUGE, "queue", queue, "memory_bytes", dict.fromkeys(slots, (4096.0,))
-            for metric in ("stuck", "head_of_line", "idle_elsewhere", "safe_to_scale_down"):
-                wrong = float((queue, metric) == ("mails", "stuck"))
-                yield Kind.GAUGE, "queue", queue, metric, dict.fromkeys(slots, (wrong,))
-            yield Kind.GAUGE, "queue", queue, "drain_s", dict.fromkeys(slots, (90.0,))
-            yield Kind.COUNTER, "queue", queue, "sent", dict.fromkeys(slots, (2.0,))
-            yield Kind.TIMER, "queue", queue, "wait", dict.fromkeys(slots, (30.0, 70.0))
-        yield Kind.GAUGE, "cluster", "all", "findings", dict.fromkeys(slots, (2.0,))
-        of_broker = {"up": 1.0, "connections": 17.0, "memory_bytes": 1e8, "unacked": 9.0}
-        for metric, value in of_broker.items():
-            yield Kind.GAUGE, "broker", "broker", metric, dict.fromkeys(slots, (value,))
-        for metric, value in (
-            ("looks", 1.0), ("looks_failed", 0.0), ("reconnects", 0.0), ("asks_failed", 0.0),
-        ):  # fmt: skip
-            yield Kind.COUNTER, "broker", "broker", metric, dict.fromkeys(slots, (value,))
-        yield Kind.TIMER, "broker", "broker", "ping", dict.fromkeys(slots, (1.5,))
-
-    def _of_agents(self, slots: range) -> Iterator[Detail]:
-        """web1 speaks, web2 has been silent for two hours, web3 was removed two days ago."""
-        spoke = {"web1": self.end, "web2": self.end - 7200, "web3": self.end - 2 * 86400}
-        for agent, last in spoke.items():
-            ticks = {slot: (float(slot <= last),) for slot in self.slots}
-            yield Kind.COUNTER, "agent", agent, "ticks", ticks
-        for metric in COUNTERS["agent"]:
-            if metric != "ticks":
-                values: dict[int, Sequence[float]] = dict.fromkeys(slots, (0.0,))
-                wrong = {"sink_errors": 3.0, "series_folded": 2.0}.get(metric, 0.0)
-                values[self.end - 60] = (wrong,)
-                if metric in ("events", "events_counted", "sink_bytes", "sink_packets"):
-                    values = dict.fromkeys(slots, (20.0,))
-                yield Kind.COUNTER, "agent", "web1", metric, values
-        for metric in ("backlog", "attempts", "series", "rss_bytes", "cpu_ms", "uptime_s"):
-            yield (
-                Kind.GAUGE,
-                "agent",
-                "web1",
-                metric,
-                {slot: (float(slot - self.begin),) for slot in slots},
-            )
-        for metric in ("event_lag", "flush"):
-            yield Kind.TIMER, "agent", "web1", metric, dict.fromkeys(slots, (3.0, 5.0))
-
-
-def _ran(one: Attempt) -> float:
-    return 1000.0 * (one.ended - one.started)
-
-
-def _waited(one: Attempt) -> float:
-    return 1000.0 * (one.started - one.received)
-
-
-def _counted(told: Iterable[Told], slots: range) -> dict[int, tuple[float]]:
-    counts = Counter(one.slot for one in told)
-    return {slot: (float(counts[slot]),) for slot in slots}
-
-
-def _timed(ends: Iterable[Told], taken: Callable[[Attempt], float]) -> Values:
-    times: dict[int, list[float]] = defaultdict(list)
-    for one in ends:
-        times[one.slot].append(taken(one.attempt))
-    return times
 
 
 def _measures(kind: Kind, points: Values) -> Iterator[tuple[str, Points]]:

@@ -1,4 +1,5 @@
-"""Draws each dashboard, filled by a made world, with Grafana's own components in a browser.
+"""Draws each dashboard, filled by a made world, with Grafana's own components in a browser: of a
+good day, and of a bad one.
 
 `python -m tests.pictures.draw FOLDER`: the packages go into the cache of the tests; node, npm and
 chromium have to be there. What is drawn are the JSON and the answers of a real Graphite.
@@ -101,19 +102,33 @@ def draw(name: str, made: dict[str, Any], folder: Path, out: Path) -> None:
     )  # fmt: skip
 
 
-def main(out: Path) -> None:
-    """All five."""
-    out.mkdir(parents=True, exist_ok=True)
-    packages()
-    with tempfile.TemporaryDirectory() as name, Graphite(Path(name) / "graphite") as graphite:
-        folder = Path(name)
-        bundle(folder)
-        world = World(int(time.time()) // 600 * 600)
+def shrink(out: Path) -> None:
+    """They are kept in the repository: a quarter of the bytes will do."""
+    shutil.copy(HERE / "shrink.js", CELLAR / "shrink.js")
+    pictures = sorted(map(str, out.resolve().glob("*.png")))
+    subprocess.run([program("node"), "shrink.js", *pictures], cwd=CELLAR, check=True)
+
+
+def day(name: str, well: bool, folder: Path, out: Path) -> None:
+    """All five, of one day."""
+    world = World(int(time.time()) // 600 * 600, well)
+    with Graphite(folder / name) as graphite:
         world.write(graphite.whisper)
         for dashboard in DASHBOARDS:
-            made = picture(dashboard, Asked(graphite.url), world.end)
-            draw(dashboard.uid, made, folder, out)
-            print(out / f"{dashboard.uid}.png")  # noqa: T201
+            place = f"{dashboard.uid.removeprefix('celery-')}-{name}"
+            draw(place, picture(dashboard, Asked(graphite.url), world.end), folder, out)
+            print(out / f"{place}.png")  # noqa: T201
+
+
+def main(out: Path) -> None:
+    """All ten."""
+    out.mkdir(parents=True, exist_ok=True)
+    packages()
+    with tempfile.TemporaryDirectory() as name:
+        bundle(Path(name))
+        day("good", True, Path(name), out)
+        day("bad", False, Path(name), out)
+    shrink(out)
 
 
 if __name__ == "__main__":

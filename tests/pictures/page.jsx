@@ -153,12 +153,13 @@ function Graph({ panel, width, height }) {
 function Timeline({ panel, width, height }) {
   const data = frames(panel);
   const each = Math.min(30, height / data.length);
+  const label = 14 + 6.5 * Math.max(...data.map((frame) => frame.name.length));
   return data.map((frame) => {
     const field = frame.fields[1];
     return (
       <div key={frame.name} style={{ display: 'flex', height: each, alignItems: 'center', fontSize: 12 }}>
-        <div style={{ width: 130, textAlign: 'right', paddingRight: 8 }}>{frame.name}</div>
-        <div style={{ display: 'flex', width: width - 140, height: each * 0.8 }}>
+        <div style={{ width: label, flexShrink: 0, textAlign: 'right', paddingRight: 8 }}>{frame.name}</div>
+        <div style={{ display: 'flex', flexGrow: 1, height: each * 0.8 }}>
           {field.values.map((value, n) => (
             <div key={n} style={{ flex: 1, background: value === null ? 'none' : field.display(value).color, opacity: 0.8 }} />
           ))}
@@ -202,7 +203,9 @@ function Panel({ panel }) {
               <Kind panel={panel} width={width} height={height} />
             </Guard>
           ) : (
-            <div style={{ textAlign: 'center', paddingTop: height / 2 - 10 }}>No data</div>
+            <div style={{ textAlign: 'center', paddingTop: height / 2 - 10 }}>
+              {panel.fieldConfig.defaults.noValue ?? 'No data'}
+            </div>
           )
         }
       </PanelChrome>
