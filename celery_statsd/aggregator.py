@@ -249,6 +249,13 @@ class Aggregator:
         for entity, value in values.items():
             self.gauge(family, entity, metric, value)
 
+    def gauge_each(self, family: str, entity: str, values: Mapping[str, float]) -> None:
+        """Set many gauges of an entity, by their metrics."""
+        if self._folds(family, entity):
+            self.folded += sum(value != 0.0 for value in values.values())
+        elif entity != OTHER:
+            self._entity(family, entity).gauges.update(values)
+
     def close(self, family: str, entity: str) -> None:
         """End an entity's series: its gauges are 0 in the coming flush, then all is forgotten."""
         found = self._families[family].get(entity)
@@ -279,23 +286,24 @@ class Aggregator:
         self._kept = 0 if families is None else self._kept
         counted: list[Series] = []
         numbers: list[int] = []
-        gauges: list[tuple[Series, float]] = []
+        gauged: list[Series] = []
+        values: list[float] = []
         timers: list[tuple[Series, Timing]] = []
         for family in chosen:
             entities = self._families[family]
             for name, entity in entities.items():
                 counted += entity.counted
                 numbers += entity.counters.values()
-                for metric, value in entity.gauges.items():
-                    series = entity.series.get(metric)
-                    if series is None:
-                        series = self._make(entity, family, name, metric, Kind.GAUGE)
-                    gauges.append((series, value))
+                if not entity.gauges.keys() <= entity.series.keys():
+                    for metric in entity.gauges:
+                        self._series(family, name, metric, Kind.GAUGE)
+                gauged += map(entity.series.__getitem__, entity.gauges)
+                values += entity.gauges.values()
                 for metric, reservoir in entity.timers.items():
                     series = self._series(family, name, metric, Kind.TIMER)
                     timers.append((series, reservoir.timing()))
             self._families[family] = self._begin_anew(family, entities)
-        return Batch(now, interval, Rows(counted, numbers), tuple(gauges), tuple(timers))
+        return Batch(now, interval, Rows(counted, numbers), Rows(gauged, values), tuple(timers))
 
     def _begin_anew(self, family: str, entities: dict[str, Entity]) -> dict[str, Entity]:
         for name in [name for name, entity in entities.items() if entity.closing]:

@@ -100,7 +100,7 @@ class Batch:
     time: float
     interval: float
     counters: Sequence[tuple[Series, int]]
-    gauges: tuple[tuple[Series, float], ...]
+    gauges: Sequence[tuple[Series, float]]
     timers: tuple[tuple[Series, Timing], ...]
     last: bool = False
 

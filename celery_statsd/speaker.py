@@ -386,7 +386,7 @@ def aside(batch: Batch, reporter: str, with_queues: bool = False) -> Batch:
     queues = tuple(row for row in told.gauges if row[0].family == "queue") if with_queues else ()
     return replace(
         own,
-        gauges=own.gauges + queues,
+        gauges=(*own.gauges, *queues),
         counters=(*own.counters, *(_under(reporter, row) for row in told.counters if row[1])),
         timers=(*own.timers, *(_under(reporter, row) for row in told.timers)),
     )

@@ -8,12 +8,16 @@ from celery_statsd.life import Life
 from celery_statsd.metric import Kind
 from celery_statsd.roster import Roster
 from celery_statsd.rules import CATALOGUE
+from celery_statsd.rules.base import nothing
 from celery_statsd.rules.worker import Sight
 from celery_statsd.task import Stage
 
 WORKER_GAUGES = tuple(
     rule for rule in CATALOGUE if rule.kind is Kind.GAUGE and rule.families == ("worker",)
 )
+
+_READ = tuple((rule.metric, rule.value) for rule in WORKER_GAUGES if rule.value is not nothing)
+"""Those that its life tells; the others are answered, if at all."""
 
 FOLDS = {rule.metric: rule.fold for rule in WORKER_GAUGES}
 """How one value is made of those of workers that are one in the metrics."""
@@ -46,8 +50,7 @@ def note_workers(
     for life in roster:
         gauges = gauges_of(life, roster, now) | dict(answers.get(life.hostname, {}))
         if life.entity == life.hostname:
-            for metric, value in gauges.items():
-                aggregator.gauge("worker", life.hostname, metric, value)
+            aggregator.gauge_each("worker", life.hostname, gauges)
         else:
             folded.setdefault(life.entity, []).append(_of_many(life, gauges))
     for entity, some in folded.items():
@@ -69,7 +72,7 @@ def _of_many(life: Life, gauges: dict[str, float]) -> dict[str, float]:
 def gauges_of(life: Life, roster: Roster, now: float) -> dict[str, float]:
     """Those of one worker's gauges that are known."""
     sight = Sight(life, now, roster.clocks.lag(life.host))
-    values = ((rule.metric, rule.value(sight)) for rule in WORKER_GAUGES)
+    values = [(metric, value(sight)) for metric, value in _READ]
     return {metric: value for metric, value in values if value is not None}
 
 

@@ -132,6 +132,9 @@ def test_many_at_once_are_the_same_as_one_by_one(deeds):
         many.gauge_all("task", values, "queued")
         for name, value in values.items():
             one.gauge("task", name, "queued", value)
+        many.gauge_each("worker", entity, values)
+        for metric, value in values.items():
+            one.gauge("worker", entity, metric, value)
     assert one.drain(NOON) == many.drain(NOON)
     assert one.folded == many.folded
 

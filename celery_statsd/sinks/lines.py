@@ -115,7 +115,7 @@ def _width(row: tuple[Series, float]) -> int:
     return 2 if row[1] < 0 and number(row[1]) != "0" else 1
 
 
-def _gauges_left(batch: Batch, taken: int) -> tuple[tuple[tuple[Series, float], ...], int]:
+def _gauges_left(batch: Batch, taken: int) -> tuple[Sequence[tuple[Series, float]], int]:
     """The gauges after the first `taken` lines of gauges, and what of `taken` goes beyond them."""
     for index, row in enumerate(batch.gauges):
         if taken < _width(row):
