@@ -5,7 +5,8 @@
 Each point is measured in a process of its own, and another one makes its stream. First the tables
 are filled (as many tasks as the point says start and stay), then the stream goes on in that state,
 starts and ends anywhere among those that run, and that is measured: `us` is `Pipeline.feed`, the
-median of five parts; `tick` and `flush` are the longest seen, for which the listener stands still.
+median of five parts; `tick` and `flush` are the longest seen, for which the listener stands still:
+`flush` of those without news, of one after all that, and of what is done ahead of it.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.load import Message, Plan, Stream
+from celery_statsd.metric import Batch
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.vitals import resident_bytes
 
@@ -41,6 +43,9 @@ BUSY = 125
 
 SERIES_OF_A_NAME = 22
 """Of each task name: its counters, gauges and timers."""
+
+LOOKS = 40
+"""How often the agent looks at its source in the second before a flush, and then eases it."""
 
 CURVES: Mapping[str, Sequence[int]] = {
     "attempts": (10_000, 100_000, 1_000_000),
@@ -105,7 +110,10 @@ def _measured(curve: str, size: int, plan: Plan, mouth: "_Mouth", events: int) -
     attempts = int(gauges["agent", "attempts"])
     flushes = [_cpu_ms(partial(pipeline.flush, now)) for _ in range(3)]
     parts, ticks = _go_on(pipeline, mouth, events)
-    batch = pipeline.flush(now)
+    flushes += [_cpu_ms(pipeline.ease) for _ in range(LOOKS)]
+    batches: list[Batch] = []
+    flushes.append(_cpu_ms(lambda: batches.append(pipeline.flush(now))))
+    (batch,) = batches
     series = len(batch.counters) + len(batch.gauges) + len(batch.timers)
     return Point(
         curve, size, attempts, series, statistics.median(parts), max(ticks), max(flushes),

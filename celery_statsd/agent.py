@@ -60,6 +60,9 @@ CHECKPOINT = 1.0
 TICK = 1.0
 """Seconds between two ticks of the pipeline."""
 
+EASE = 1.0
+"""Seconds before a flush in which parts of it are done, one after each look at the source."""
+
 NAP = 1.5
 """Seconds: after a longer time without a look at the source (suspended, starved of processor
 time, the clock set) the workers' silence was ours."""
@@ -279,6 +282,8 @@ class Agent:
             self._chronicle.tick(now)
             self._tick_at = now
             self._doubt_the_silence(now)
+        if beat_after(now, self._speaker.interval) - now < EASE:
+            self._chronicle.ease()
         due = not self._checkpoint_at <= now < self._checkpoint_at + CHECKPOINT
         # What was made safe elsewhere, with a flush, the broker is told of at once: were we killed
         # before, the next of the group would count it too.

@@ -246,8 +246,13 @@ class Aggregator:
 
     def gauge_all(self, family: str, values: Mapping[str, float], metric: str) -> None:
         """Set a gauge of many entities, by their names."""
+        entities = self._families[family]
         for entity, value in values.items():
-            self.gauge(family, entity, metric, value)
+            found = entities.get(entity)
+            if found is None or found.closing:
+                self.gauge(family, entity, metric, value)
+            elif entity != OTHER:
+                found.gauges[metric] = value
 
     def gauge_each(self, family: str, entity: str, values: Mapping[str, float]) -> None:
         """Set many gauges of an entity, by their metrics."""
@@ -295,12 +300,14 @@ class Aggregator:
                 counted += entity.counted
                 numbers += entity.counters.values()
                 if not entity.gauges.keys() <= entity.series.keys():
-                    for metric in entity.gauges:
-                        self._series(family, name, metric, Kind.GAUGE)
+                    for metric in [one for one in entity.gauges if one not in entity.series]:
+                        self._make(entity, family, name, metric, Kind.GAUGE)
                 gauged += map(entity.series.__getitem__, entity.gauges)
                 values += entity.gauges.values()
                 for metric, reservoir in entity.timers.items():
-                    series = self._series(family, name, metric, Kind.TIMER)
+                    series = entity.series.get(metric)
+                    if series is None:
+                        series = self._make(entity, family, name, metric, Kind.TIMER)
                     timers.append((series, reservoir.timing()))
             self._families[family] = self._begin_anew(family, entities)
         return Batch(now, interval, Rows(counted, numbers), Rows(gauged, values), tuple(timers))
@@ -342,10 +349,6 @@ class Aggregator:
             self._make(entity, family, name, metric, Kind.COUNTER) for metric in entity.counters
         )
         return entity
-
-    def _series(self, family: str, name: str, metric: str, kind: Kind) -> Series:
-        entity = self._families[family][name]
-        return entity.series.get(metric) or self._make(entity, family, name, metric, kind)
 
     def _make(self, entity: Entity, family: str, name: str, metric: str, kind: Kind) -> Series:
         series = entity.series[metric] = self._names.series(family, name, metric, kind)

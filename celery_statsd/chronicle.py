@@ -175,6 +175,10 @@ class Chronicle:
         self.pipeline.tick(now)
         self._write(Ticked(now))
 
+    def ease(self) -> None:
+        """Have less to do at the coming flush. Nothing to write down: it changes no number."""
+        self.pipeline.ease()
+
     def flush(
         self, now: float, last: bool = False, stamp: float | None = None, cut: str = ""
     ) -> Flush:

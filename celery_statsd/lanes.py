@@ -10,7 +10,8 @@ runs in it is what came in less what went out.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import add, attrgetter, sub
 from typing import Any
 
@@ -72,6 +73,19 @@ METRICS = {
 }
 """The counters of each family, each with the place of the moment that feeds it."""
 
+EASED = 128
+"""Lanes that are folded at a time between two foldings: some 10 ms."""
+
+MUCH = 100
+"""Lanes with news from which on it is worth while to fold some before the others."""
+
+AT_ONCE, PARTS = 50_000, 25
+"""Events after which all lanes are folded, however long the interval is; more than MUCH of them in
+so many parts, one after the other."""
+
+MOST_FORGOTTEN = 500
+"""Lanes that are let go of at a time."""
+
 Whose = tuple[str, str]
 Series = tuple[str, str, str]
 
@@ -87,13 +101,14 @@ class Lane:
     not gathered yet; so many of each word were `gathered`, and so many moments `folded`;
     `handed_reserved` and `handed_running` went on as unusual ones. `times` are seconds, by
     the places of VOICES; `errors` the failures by class; `whose` are the families and entities it
-    counts in.
+    counts in. `eased`: it was folded since the last folding of all; `unfolded`: something that was
+    gathered is not.
     """
 
     __slots__ = (
-        "errors", "failed", "folded", "gathered", "handed_reserved", "handed_running", "line",
-        "name", "oldest", "queue", "received", "retried", "sent", "started", "succeeded", "times",
-        "traced", "waiting", "whose",
+        "eased", "errors", "failed", "folded", "gathered", "handed_reserved", "handed_running",
+        "line", "name", "oldest", "queue", "received", "retried", "sent", "started", "succeeded",
+        "times", "traced", "unfolded", "waiting", "whose",
     )  # fmt: skip
 
     def __init__(self, name: str, queue: str | None, line: Line) -> None:
@@ -102,6 +117,7 @@ class Lane:
         self.line = line
         self.whose = tuple(_entities(name, queue))
         self.oldest = math.inf
+        self.eased = self.unfolded = False
         self.sent = self.received = 0
         self.started: list[Any] = []
         self.succeeded: list[Any] = []
@@ -128,6 +144,12 @@ class Lane:
         )
 
     @property
+    def has_news(self) -> bool:
+        """Whether anything came since it was folded."""
+        attempts = self.started or self.succeeded or self.failed or self.retried or self.traced
+        return bool(attempts or self.unfolded) or self.folded[:2] != (self.sent, self.received)
+
+    @property
     def reserved(self) -> int:
         """Usual tasks that are received and not started."""
         return self.received - self.counts[2] - self.handed_reserved
@@ -138,20 +160,27 @@ class Lane:
         started, *ended = self.counts[2:]
         return started - sum(ended) - self.handed_running
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any waits or runs in it."""
+        return bool(self.waiting or self.reserved or self.running)
+
     def stages(self) -> Iterator[tuple[Stage, int]]:
         """How many are in each stage in which any was so far."""
+        _, received, started, *ended = self.counts if self.has_news else self.folded
         if self.oldest < math.inf:
             yield Stage.QUEUED, self.waiting
-        if self.received or self.handed_reserved:
-            yield Stage.RESERVED, self.reserved
-        if self.counts[2] or self.handed_running:
-            yield Stage.RUNNING, self.running
+        if received or self.handed_reserved:
+            yield Stage.RESERVED, received - started - self.handed_reserved
+        if started or self.handed_running:
+            yield Stage.RUNNING, started - sum(ended) - self.handed_running
 
     def gather(self) -> None:
         """Make times and numbers of the attempts, which are let go of."""
         for word, speaking in _SPEAKING.items():
             attempts = getattr(self, word)
             if attempts:
+                self.unfolded = True
                 self.gathered[word] += len(attempts)
                 for voice, times in speaking:
                     self.times[voice].extend(times(attempts))
@@ -211,7 +240,7 @@ class Lanes:
                 setattr(lane, field, number)
             lane.line.usual += lane.waiting
             lane.gathered, lane.folded, lane.errors = dict(gathered), tuple(folded), dict(errors)
-            lane.times = tuple(map(list, times))
+            lane.times, lane.unfolded = tuple(map(list, times)), True
 
     def enrol(self, life: Life) -> None:
         """From now on what `life` counts is folded."""
@@ -254,21 +283,59 @@ class Lanes:
 
     def fold(self, aggregator: Aggregator) -> None:
         """Give the aggregator what came since the last time, and forget who has no news."""
+        told = self._fold(aggregator, self._lanes.values())
+        lanes = self._lanes.items()
+        over = [k for k, lane in lanes if not (lane.eased or lane in told or lane.is_busy)]
+        for lane in self._lanes.values():
+            lane.eased = False
+        for key in over[:MOST_FORGOTTEN]:
+            self._forget(aggregator, key)
+        self._fold_lives(aggregator)
+
+    @property
+    def stride(self) -> int:
+        """After how many events `fold_part` is due."""
+        return AT_ONCE // self._parts
+
+    def fold_part(self, aggregator: Aggregator) -> None:
+        """The same for the part of the lanes whose turn it is."""
+        some = list(islice(self._lanes.values(), len(self._lanes) // self._parts + 1))
+        self._fold_in_turn(aggregator, some)
+
+    def ease(self, aggregator: Aggregator) -> None:
+        """Fold some lanes, if so many have news that to fold them all would take its time."""
+        news = [lane for lane in self._lanes.values() if lane.has_news]
+        if len(news) > MUCH:
+            self._fold_in_turn(aggregator, news[:EASED])
+
+    @property
+    def _parts(self) -> int:
+        return PARTS if len(self._lanes) > MUCH else 1
+
+    def _fold_in_turn(self, aggregator: Aggregator, some: Sequence[Lane]) -> None:
+        for lane in self._fold(aggregator, some):
+            lane.eased = True
+        for lane in some:  # the others come first the next time
+            key = lane.name, lane.queue
+            self._lanes[key] = self._lanes.pop(key)
+
+    def _fold(self, aggregator: Aggregator, lanes: Iterable[Lane]) -> set[Lane]:
+        """Give the aggregator what came to some; those to which anything did."""
         times = defaultdict[Series, list[float]](list)
         sums: dict[Whose, list[int]] = {}
-        for key, lane in list(self._lanes.items()):
-            lane.gather()
-            counts = lane.counts
-            if counts != lane.folded or any(lane.times):
+        told: set[Lane] = set()
+        for lane in lanes:
+            if lane.has_news:
+                told.add(lane)
+                lane.gather()
+                counts = lane.counts
                 news = list(map(sub, counts, lane.folded))
-                lane.folded = counts
+                lane.folded, lane.unfolded = counts, False
                 self._totals = list(map(add, self._totals, news))
                 for whose in lane.whose:
                     known = sums.get(whose)
                     sums[whose] = news if known is None else list(map(add, known, news))
                 self._take_times(lane, times)
-            elif not (lane.waiting or lane.reserved or lane.running):
-                self._forget(aggregator, key)
             for error, number in lane.errors.items():
                 aggregator.count("exception", error, "failed", number)
             lane.errors.clear()
@@ -276,7 +343,7 @@ class Lanes:
             _count(aggregator, whose, news)
         for series, values in times.items():
             aggregator.time_all(*series, values)
-        self._fold_lives(aggregator)
+        return told
 
     def _fold_lives(self, aggregator: Aggregator) -> None:
         for life in list(self._lives):

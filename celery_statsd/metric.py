@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, Self, TypeVar, overload
 
+import msgspec
+
 Value = TypeVar("Value")
 
 
@@ -31,8 +33,7 @@ class Series:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True):
     """What one timer took in during one flush interval; all values in ms.
 
     `values` are those kept, a uniform sample when `count` (the true number) is larger;

@@ -43,9 +43,6 @@ from celery_statsd.standing import hands_of, note_in_flight, note_workers, shown
 from celery_statsd.task import Stage
 from celery_statsd.tracker import Tracker
 
-MOST_UNFOLDED = 50_000
-"""Events whose numbers are put aside before they are folded into the aggregator."""
-
 
 class Pipeline:
     """Everything between a message's body and a batch.
@@ -92,7 +89,7 @@ class Pipeline:
         }
         self._max_attempts = max_attempts
         self._lags: list[float] = []
-        self._unfolded = 0
+        self._unfolded, self._stride = 0, self._lanes.stride
         self._host = host
         self._doubles = Doubles()
 
@@ -128,6 +125,7 @@ class Pipeline:
         self._lanes.load(state["lanes"], lives)
         self._passages.load(state["passages"], lives)
         self._lags, self._unfolded = list(state["lags"]), state["unfolded"]
+        self._stride = self._lanes.stride
         self._doubles.load(state["doubles"])
         self.ledger = Ledger.load(state["ledger"])
         self._scribe.load(state["scribe"])
@@ -147,8 +145,9 @@ class Pipeline:
             self._take(events, now)
             self._lags.append(now - events[-1].timestamp)
             self._unfolded += len(events)
-            if self._unfolded > MOST_UNFOLDED:
-                self._fold()
+            if self._unfolded > self._stride:
+                self._lanes.fold_part(self._aggregator)
+                self._fold_lags()
 
     def refuse(self, reason: str) -> None:
         """Count a message that is not even tried: its reason is one word."""
@@ -178,6 +177,11 @@ class Pipeline:
         if deaf_from_now:
             self._scribe.measure(self._roster.judge())
         self._settle(now, at_once=True)
+
+    def ease(self) -> None:
+        """Do a part of what the coming flush would have to, if that is much: some ms. Nothing that
+        is told depends on it."""
+        self._lanes.ease(self._aggregator)
 
     def flush(self, now: float, last: bool = False) -> Batch:
         """All since the last flush. `last`: the farewell, after which nothing more is said, so
@@ -352,8 +356,11 @@ class Pipeline:
 
     def _fold(self) -> None:
         """Let the aggregator have what was put aside for it."""
-        self._unfolded = 0
         self._lanes.fold(self._aggregator)
+        self._fold_lags()
+
+    def _fold_lags(self) -> None:
+        self._unfolded, self._stride = 0, self._lanes.stride
         lags = self._lanes.milliseconds(self._lags)
         if lags:
             self._aggregator.time_all("agent", self._host, "event_lag", lags)

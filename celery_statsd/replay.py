@@ -9,8 +9,9 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from celery_statsd.errors import ConfigError, SinkDown
 from celery_statsd.metric import Batch, Series, Timing
@@ -188,7 +189,7 @@ class Totals:
         if not batch.last:  # a farewell sets them to 0, whatever they were
             self._gauges.update(batch.gauges)
         for series, timing in batch.timers:
-            bare = replace(timing, values=())
+            bare = structs.replace(timing, values=())
             known = self._timers.get(series)
             self._timers[series] = joined(known, bare) if known else bare
 

@@ -145,6 +145,25 @@ def test_an_empty_lane_is_forgotten_and_its_stages_stand_at_0() -> None:
     assert {} == queues._lines  # no lane is of it any more
 
 
+def test_many_lanes_are_folded_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those with news in turn, as long as they are many; nothing is counted twice, and none of
+    them is forgotten for it."""
+    monkeypatch.setattr("celery_statsd.lanes.MUCH", 4)
+    monkeypatch.setattr("celery_statsd.lanes.EASED", 2)
+    lanes, made = Lanes(Queues()), adding()
+    for place in range(7):
+        work(lanes.of(f"task{place}", "q"))
+    for left in (5, 3, 3):
+        lanes.ease(made)
+        assert left == sum(lanes.of(f"task{place}", "q").has_news for place in range(7))
+    lanes.fold(made)
+    assert 7 == len(lanes)
+    told = {(s.entity, s.metric): n for s, n in made.drain(NOON).counters if s.family == "task"}
+    assert {1} == {told[f"task{place}", "succeeded"] for place in range(7)}
+    lanes.fold(made)
+    assert 0 == len(lanes)
+
+
 def test_lanes_go_on_after_a_restart() -> None:
     """Number for number: what was folded is not folded again, what waits is known to its queue."""
     queues, life = Queues(), life_of()

@@ -1,7 +1,5 @@
 """What leaves the river is frozen, and says how much of a timer was kept."""
 
-from dataclasses import FrozenInstanceError
-
 import pytest
 
 from celery_statsd.metric import Batch, Kind, Rows, Series, Timing
@@ -28,7 +26,7 @@ def test_the_rate_is_the_part_that_was_kept(count, values, rate):
 )
 def test_what_sinks_share_cannot_change(thing, field):
     """All sinks read the same batch at the same time."""
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         setattr(thing, field, None)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_statsd import pipeline as river
+from celery_statsd import lanes
 from celery_statsd.events import Started
 from celery_statsd.life import Life
 from celery_statsd.metric import Batch
@@ -80,6 +80,7 @@ class Pair:
         elif deed.word == "feed":
             for pipeline in self.both:
                 pipeline.feed(deed.body, deed.now)
+                pipeline.ease()
         elif deed.word == "rebase":
             for pipeline in self.both:
                 pipeline.rebase()
@@ -112,11 +113,13 @@ def compare(deeds: list[Deed], **settings: Any) -> None:
         pair.do(deed)
 
 
-@pytest.fixture(params=[3, 50_000], ids="folded at {}".format)
+@pytest.fixture(params=[(3, 100), (60, 2), (50_000, 100)], ids="folded at {0[0]}".format)
 def unfolded(request: pytest.FixtureRequest) -> Iterator[None]:
-    """How many events are put aside at most."""
+    """How many events are put aside at most, and how many lanes are too many to fold at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(river, "MOST_UNFOLDED", request.param)
+        patch.setattr(lanes, "AT_ONCE", request.param[0])
+        patch.setattr(lanes, "MUCH", request.param[1])
+        patch.setattr(lanes, "EASED", 2)
         yield
 
 

@@ -5,9 +5,10 @@ so all of it counts in the interval in which the outage ends.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from operator import add
 from typing import TypeVar
+
+from msgspec import structs
 
 from celery_statsd.metric import Batch, Series, Timing
 
@@ -57,7 +58,7 @@ def _last(_older: float, newer: float) -> float:
 
 
 def _newest(timing: Timing, most: int) -> Timing:
-    return replace(timing, values=timing.values[-most:])
+    return structs.replace(timing, values=timing.values[-most:])
 
 
 def _union(

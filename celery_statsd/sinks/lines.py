@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import floor, inf, isfinite, log10
 
+from msgspec import structs
+
 from celery_statsd.metric import Batch, Series, Timing
 
 
@@ -129,7 +131,7 @@ def _cut(timing: Timing, taken: int) -> Timing:
         return timing
     values = timing.values[taken:]
     part = len(values) / len(timing.values)
-    return replace(
+    return structs.replace(
         timing, count=round(timing.count * part), total=timing.total * part, values=values
     )
 
@@ -138,4 +140,4 @@ def _sound(timing: Timing) -> Timing:
     values = timing.values
     if isfinite(sum(values)) and min(values, default=0) >= 0:
         return timing
-    return replace(timing, values=tuple(value for value in values if 0 <= value < inf))
+    return structs.replace(timing, values=tuple(value for value in values if 0 <= value < inf))
