@@ -21,8 +21,8 @@ from tests.bodies import NOON, Process, body, client
 from tests.servers.agent import Agent as AgentProcess
 from tests.servers.process import wait_until
 from tests.servers.redis import Redis
+from tests.servers.wire import Wire
 from tests.servers.worker import Cluster
-from tests.test_worker_metrics import APP, Wire
 
 LOG = Log(stream=io.StringIO())
 
@@ -72,20 +72,20 @@ def test_one_of_two_agents_asks_and_the_other_goes_on(
     """Each tells how often it has asked: who stands by, never; when the first is killed, the other
     one does. (On RabbitMQ once it is served: a worker beats.)"""
     url = request.getfixturevalue(kind).fresh_url()
-    wire, flags = Wire(), ("--inspect-interval", "1", "--probe-interval", "1")
+    wire, flags = Wire("asked"), ("--inspect-interval", "1", "--probe-interval", "1")
     broker = url.partition(":")[0]
 
     def asks(host: str) -> float | None:
-        return wire.known(f"celery.{APP}.broker.{broker}.asks.{host}")
+        return wire.at(f"broker.{broker}.asks", host)
 
     with ExitStack() as stack:
-        stack.callback(wire.close)
+        stack.enter_context(wire)
         stack.enter_context(Cluster(tmp_path, url)).worker("w", "threads", ["q"], 1)
         agents = []
         for host in ("a", "b"):
             (tmp_path / host).mkdir()
             more = (*flags, "--host", host)
-            agents.append(AgentProcess(tmp_path / host, url, [wire.address], APP, *more))
+            agents.append(AgentProcess(tmp_path / host, url, [wire.address], "asked", *more))
             stack.enter_context(agents[-1])
             wait_until(lambda: (asks("a") or 0) >= 3, 30, "the first one asks")
         wait_until(lambda: (asks("a") or 0) >= 9, 30, "it goes on")

@@ -1,7 +1,6 @@
 """Queues as their operator sees them: real brokers, a real client, the agent, its datagrams."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,62 +15,18 @@ from tests.servers.agent import Agent
 from tests.servers.process import REPOSITORY, wait_until
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
+from tests.servers.wire import Wire
 from tests.servers.worker import Cluster
 
 APP = "lengths"
 PATIENCE = 15.0
 
 
-class Gauges:
-    """A StatsD as far as gauges go: the last value of each."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(type=socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.setblocking(False)
-        self.address = f"statsd://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._known: dict[str, float] = {}
-
-    def of(self, queue: str, metric: str) -> float | None:
-        """The last value of a queue's gauge, None when none came."""
-        return self.at(f"queue.{queue}.{metric}")
-
-    def at(self, path: str, reporter: str = "all") -> float | None:
-        """The last value of any gauge, by family, entity and metric."""
-        self._read()
-        return self._known.get(f"celery.{APP}.{path}.{reporter}")
-
-    @property
-    def known(self) -> list[str]:
-        """The paths of all that came."""
-        self._read()
-        return list(self._known)
-
-    def forget(self) -> None:
-        """As one that was started anew."""
-        self._read()
-        self._known.clear()
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _read(self) -> None:
-        try:
-            while True:
-                for line in self._socket.recv(65_536).decode().splitlines():
-                    path, _, value = line.partition(":")
-                    if value.endswith("|g"):
-                        self._known[path] = float(value[:-2])
-        except BlockingIOError:
-            return
-
-
 @pytest.fixture
-def gauges() -> Iterator[Gauges]:
+def wire() -> Iterator[Wire]:
     """A receiver."""
-    made = Gauges()
-    yield made
-    made.close()
+    with Wire(APP) as made:
+        yield made
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])
@@ -105,26 +60,26 @@ def asked(*arguments: str, broker: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_queue_is_told_with_no_worker_and_after_a_restart(
-    broker: str, gauges: Gauges, tmp_path: Path
+    broker: str, wire: Wire, tmp_path: Path
 ) -> None:
     """Its right length within a flush or two, and that nobody takes it where the broker knows;
     so whoever scales by it can scale up again."""
     flags = ("--probe-interval", "0.5", "--state-dir", str(tmp_path / "state"))
-    agent = Agent(tmp_path, broker, [gauges.address], APP, *flags)
+    agent = Agent(tmp_path, broker, [wire.address], APP, *flags)
     app = client_of(broker)
     with agent:
         send(app, "etl", 3)
-        wait_until(lambda: gauges.of("etl", "length") == 3, PATIENCE, "its length is told")
-        assert 0 == gauges.of("etl", "level")
+        wait_until(lambda: wire.queue("etl", "length") == 3, PATIENCE, "its length is told")
+        assert 0 == wire.queue("etl", "level")
         if broker.startswith("amqp"):
-            assert (0, 3) == (gauges.of("etl", "consumers"), gauges.of("etl", "unconsumed"))
-        wait_until(lambda: gauges.of("etl", "oldest_age_s") is not None, PATIENCE, "its age")
+            assert (0, 3) == (wire.queue("etl", "consumers"), wire.queue("etl", "unconsumed"))
+        wait_until(lambda: wire.queue("etl", "oldest_age_s") is not None, PATIENCE, "its age")
         agent.stop()
-        gauges.forget()
+        wire.forget()
         send(app, "etl", 100)
         agent.listen()
-        wait_until(lambda: gauges.of("etl", "length") == 103, PATIENCE, "it is told again")
-        assert 1 == gauges.of("etl", "level")
+        wait_until(lambda: wire.queue("etl", "length") == 103, PATIENCE, "it is told again")
+        assert 1 == wire.queue("etl", "level")
 
 
 def test_the_command_tells_the_same(broker: str) -> None:
@@ -163,80 +118,80 @@ def test_a_transport_whose_queues_cannot_be_seen_is_told() -> None:
 
 
 def test_what_waits_is_red_though_no_event_ever_came(
-    broker: str, gauges: Gauges, tmp_path: Path
+    broker: str, wire: Wire, tmp_path: Path
 ) -> None:
     """Neither a client nor a worker tells anything; it is red within seconds, after a restart of
     the agent too, and no longer when a worker takes it."""
     flags = ("--probe-interval", "0.5", "--inspect-interval", "2", "-Q", "etl")
-    agent = Agent(tmp_path, broker, [gauges.address], APP, *flags)
+    agent = Agent(tmp_path, broker, [wire.address], APP, *flags)
     app = client_of(broker)
     app.conf.task_send_sent_event = False
     send(app, "etl", 3)
 
     def is_red() -> bool:
-        told = [gauges.of("etl", metric) for metric in ("length", "consumers", "unconsumed")]
-        return told == [3, 0, 3] and gauges.of("etl", "safe_to_scale_down") == 0
+        told = [wire.queue("etl", metric) for metric in ("length", "consumers", "unconsumed")]
+        return told == [3, 0, 3] and wire.queue("etl", "safe_to_scale_down") == 0
 
     with agent:
         wait_until(is_red, PATIENCE, "it is red")
         agent.stop()
-        gauges.forget()
+        wire.forget()
         agent.listen()
         wait_until(is_red, PATIENCE, "it is red again")
         with Cluster(tmp_path, broker) as cluster:
             cluster.worker("w", "threads", ["etl"], 2)
-            wait_until(lambda: gauges.of("etl", "consumers") == 1, PATIENCE, "somebody takes it")
-            wait_until(lambda: gauges.of("etl", "length") == 0, PATIENCE, "it is empty")
-            assert 0 == gauges.of("etl", "unconsumed")
-            is_safe = lambda: gauges.of("etl", "safe_to_scale_down") == 1  # noqa: E731
+            wait_until(lambda: wire.queue("etl", "consumers") == 1, PATIENCE, "somebody takes it")
+            wait_until(lambda: wire.queue("etl", "length") == 0, PATIENCE, "it is empty")
+            assert 0 == wire.queue("etl", "unconsumed")
+            is_safe = lambda: wire.queue("etl", "safe_to_scale_down") == 1  # noqa: E731
             wait_until(is_safe, PATIENCE, "nothing waits, nothing is held")
 
 
-def test_what_is_wrong_is_told_of_real_workers(broker: str, gauges: Gauges, tmp_path: Path) -> None:
+def test_what_is_wrong_is_told_of_real_workers(broker: str, wire: Wire, tmp_path: Path) -> None:
     """One task has all slots of a queue and others wait; other workers have nothing to do; and an
     ETA is too far off for Redis."""
     flags = ("--probe-interval", "0.5", "--inspect-interval", "2")
     app = client_of(broker)
     with (
-        Agent(tmp_path, broker, [gauges.address], APP, *flags),
+        Agent(tmp_path, broker, [wire.address], APP, *flags),
         Cluster(tmp_path, broker) as cluster,
     ):
         cluster.worker("busy", "threads", ["etl"], 2)
         cluster.worker("idle", "threads", ["mails"], 2)
-        wait_until(lambda: gauges.of("mails", "consumers") == 1, PATIENCE, "they are known")
-        assert 1 == gauges.of("mails", "safe_to_scale_down")
+        wait_until(lambda: wire.queue("mails", "consumers") == 1, PATIENCE, "they are known")
+        assert 1 == wire.queue("mails", "safe_to_scale_down")
         for name, seconds, number in (("media.encode", 60, 12), ("shop.orders.create", 0, 5)):
             for _ in range(number):
                 app.send_task(name, (seconds,), queue="etl")
         for kind in ("head_of_line", "idle_elsewhere"):
-            wait_until(lambda k=kind: gauges.of("etl", k) == 1, PATIENCE, f"{kind} is told")
-        assert (0, 0) == (gauges.of("etl", "stuck"), gauges.of("etl", "safe_to_scale_down"))
-        assert [0, 0] == [gauges.of("mails", kind) for kind in ("head_of_line", "idle_elsewhere")]
+            wait_until(lambda k=kind: wire.queue("etl", k) == 1, PATIENCE, f"{kind} is told")
+        assert (0, 0) == (wire.queue("etl", "stuck"), wire.queue("etl", "safe_to_scale_down"))
+        assert [0, 0] == [wire.queue("mails", kind) for kind in ("head_of_line", "idle_elsewhere")]
         app.send_task("shop.orders.create", queue="mails", countdown=7200)
         node = escape(cluster.workers[1].nodename)
-        wait_until(lambda: gauges.at(f"worker.{node}.scheduled") == 1, PATIENCE, "it keeps it")
-        assert 7100 < (gauges.at(f"worker.{node}.eta_ahead_s") or 0) <= 7200
+        wait_until(lambda: wire.at(f"worker.{node}.scheduled") == 1, PATIENCE, "it keeps it")
+        assert 7100 < (wire.at(f"worker.{node}.eta_ahead_s") or 0) <= 7200
         if broker.startswith("redis"):
-            wait_until(lambda: gauges.at(f"worker.{node}.redelivered") == 1, PATIENCE, "told")
+            wait_until(lambda: wire.at(f"worker.{node}.redelivered") == 1, PATIENCE, "told")
         else:
-            assert gauges.at(f"worker.{node}.redelivered") is None
+            assert wire.at(f"worker.{node}.redelivered") is None
         wait_until(
-            lambda: gauges.of("mails", "safe_to_scale_down") == 0, PATIENCE, "it is held by one"
+            lambda: wire.queue("mails", "safe_to_scale_down") == 0, PATIENCE, "it is held by one"
         )
 
 
 def test_of_partitions_the_first_looks(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
     """And asks; the others would tell the same once more."""
-    broker, heard = rabbitmq.fresh_url(), [Gauges(), Gauges()]
+    broker, heard = rabbitmq.fresh_url(), [Wire(APP), Wire(APP)]
     with ExitStack() as stack:
-        for part, gauges in enumerate(heard, 1):
+        for part, wire in enumerate(heard, 1):
             flags = ("--partitions", "2", "--partition", str(part), "--probe-interval", "0.5")
             folder = tmp_path / str(part)
             folder.mkdir()
             more = ("-Q", "etl", "--inspect-interval", "2")
-            agent = Agent(folder, broker, [gauges.address], APP, *flags, *more)
+            agent = Agent(folder, broker, [wire.address], APP, *flags, *more)
+            stack.enter_context(wire)
             stack.enter_context(agent)
-            stack.callback(gauges.close)
         send(client_of(broker), "etl", 3)
         first, second = heard
         told = lambda: first.at("queue.etl.unconsumed", "p1") == 3  # noqa: E731

@@ -7,62 +7,24 @@ import http.client
 import json
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from celery import Celery
 
-from celery_statsd.names import escape
 from tests.cli.program import run
 from tests.servers.agent import Agent
 from tests.servers.process import free_port, wait_until
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
+from tests.servers.wire import Wire
 from tests.servers.worker import Cluster, Worker, old_celery
 
 APP = "crew"
 PATIENCE = 20.0
 SILENCE = 2 * 2.0
 """Seconds: two of a worker's own heartbeat intervals."""
-
-
-class Wire:
-    """A StatsD: the last value of each gauge, the sum of each counter."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(type=socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.setblocking(False)
-        self.address = f"statsd://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._known: dict[str, float] = {}
-
-    def of(self, worker: Worker, metric: str) -> float | None:
-        """What is known of one worker; None when nothing ever came."""
-        return self.at("worker", escape(worker.nodename), metric)
-
-    def at(self, family: str, entity: str, metric: str) -> float | None:
-        return self.known(f"celery.{APP}.{family}.{entity}.{metric}.all")
-
-    def known(self, path: str) -> float | None:
-        """What is known of any series."""
-        self._read()
-        return self._known.get(path)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _read(self) -> None:
-        try:
-            while True:
-                for line in self._socket.recv(65_536).decode().splitlines():
-                    path, _, value = line.partition(":")
-                    number, _, kind = value.partition("|")
-                    before = self._known.get(path, 0.0) if kind.startswith("c") else 0.0
-                    self._known[path] = before + float(number)
-        except BlockingIOError:
-            return
 
 
 class Scene:
@@ -96,7 +58,7 @@ class Scene:
         """Wait until /workers says so of it, while the metrics are read on."""
 
         def holds() -> bool:
-            self.wire.of(worker, "up")
+            self.wire.worker(worker, "up")
             found = self.facts(worker)
             return all(found.get(key) == value for key, value in expected.items())
 
@@ -104,7 +66,7 @@ class Scene:
 
     def gauge(self, worker: Worker, metric: str, value: float) -> None:
         wait_until(
-            lambda: self.wire.of(worker, metric) == value,
+            lambda: self.wire.worker(worker, metric) == value,
             PATIENCE,
             f"{metric} of {worker.name} is {value}",
             poll=0.1,
@@ -126,12 +88,11 @@ def scene(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Scene]:
     """One for all tests: each has workers of its own."""
-    wire, window = Wire(), f"127.0.0.1:{free_port()}"
+    window = f"127.0.0.1:{free_port()}"
     flags = ("--probe-interval", "0.5", "--inspect-interval", "3", "--http", window)
     folder = tmp_path_factory.mktemp("agent")
-    with Agent(folder, broker, [wire.address], APP, *flags):
+    with Wire(APP) as wire, Agent(folder, broker, [wire.address], APP, *flags):
         yield Scene(broker, clusters(broker), wire, window)
-    wire.close()
 
 
 def test_one_that_lives_tells_all(scene: Scene) -> None:
@@ -175,7 +136,7 @@ def test_one_that_is_stopped_has_left(scene: Scene) -> None:
     worker.stop()
     wait_until(lambda: not scene.facts(worker), PATIENCE, "it is gone from /workers", poll=0.1)
     scene.gauge(worker, "up", 0)
-    assert 1 == scene.wire.of(worker, "offline")
+    assert 1 == scene.wire.worker(worker, "offline")
 
 
 def test_one_that_starts_again_and_again_flaps(scene: Scene) -> None:
@@ -212,7 +173,7 @@ def test_one_that_is_paused_is_down_until_it_goes_on(scene: Scene) -> None:
         os.killpg(worker.pid, signal.SIGCONT)
     scene.until(worker, "it lives again", state="up", pool_size=2)
     scene.gauge(worker, "up", 1)
-    assert 0 == scene.wire.of(worker, "restarts")
+    assert 0 == scene.wire.worker(worker, "restarts")
 
 
 def test_one_without_a_heartbeat_is_unknown(scene: Scene) -> None:
@@ -224,7 +185,7 @@ def test_one_without_a_heartbeat_is_unknown(scene: Scene) -> None:
     scene.gauge(worker, "succeeded", 1)
     assert "unknown" == scene.facts(worker)["state"]
     scene.gauge(worker, "pool_size", 2)
-    assert scene.wire.of(worker, "up") is None
+    assert scene.wire.worker(worker, "up") is None
 
 
 @pytest.mark.parametrize("flags", [("--loglevel", "INFO"), ("-E", "--without-gossip")])
@@ -245,7 +206,7 @@ def test_one_in_another_zone_is_up_and_not_askew(scene: Scene, zone: str, utc: s
     worker = scene.worker(name, "--task-events", "--", utc, zone=zone)
     scene.until(worker, "it lives and answers", state="up", pool_size=2)
     scene.gauge(worker, "up", 1)
-    assert abs(scene.wire.of(worker, "clock_skew_ms") or 0.0) < 1000
+    assert abs(scene.wire.worker(worker, "clock_skew_ms") or 0.0) < 1000
     assert scene.facts(worker)["heartbeat_age_s"] < SILENCE
     assert ["up", "0", "2"] == scene.table()[worker.nodename][:3]
     worker.kill()
@@ -277,12 +238,12 @@ def test_one_that_is_busy_does_not_answer_and_lives(scene: Scene) -> None:
     scene.until(worker, "it lives and answers", state="up", queues=["solo.q"])
     with Celery(broker=scene.broker) as app:
         app.send_task("shop.orders.create", (12.0,), queue="solo.q")
-    wait_until(lambda: scene.wire.of(worker, "started") == 1, PATIENCE, "it works", poll=0.1)
+    wait_until(lambda: scene.wire.worker(worker, "started") == 1, PATIENCE, "it works", poll=0.1)
     wait_until(
-        lambda: scene.wire.of(worker, "succeeded") == 1, PATIENCE, "its work is done", poll=0.1
+        lambda: scene.wire.worker(worker, "succeeded") == 1, PATIENCE, "its work is done", poll=0.1
     )
     scene.until(worker, "it lives", state="up", queues=["solo.q"])
-    assert 0 == scene.wire.of(worker, "restarts")
+    assert 0 == scene.wire.worker(worker, "restarts")
 
 
 def test_the_command_tells_the_same(scene: Scene) -> None:
