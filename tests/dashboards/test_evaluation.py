@@ -181,5 +181,5 @@ def test_an_app_of_another_flavour_is_told_with_it() -> None:
     told = "try --flavour statsd-legacy or --flavour bucky$"
     with pytest.raises(ConfigError, match=told):
         some_apps(Layout(app="shop"), graphite, named=True)
-    with pytest.raises(ConfigError, match="; try --app blog or --app shop$"):
+    with pytest.raises(ConfigError, match=r"; try --app blog or --app shop$"):
         some_apps(Layout(of_legacy, app="shap"), graphite, named=True)
