@@ -216,7 +216,8 @@ def _told(key: Key, raw: Any) -> str:
     """`raw` for an error: no secret, and not too much of it."""
     if key.secret and not (isinstance(raw, str) and is_address(raw)):
         return MASK
-    return _clipped(repr(masked(raw)))
+    alone = raw[0] if isinstance(raw, tuple) and len(raw) == 1 else raw  # a flag given once
+    return _clipped(repr(masked(alone)))
 
 
 def _clipped(text: str) -> str:

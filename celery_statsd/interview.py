@@ -217,7 +217,7 @@ class Interview:
             self._trouble.tell(time.monotonic(), error)
             return
         if not self._refused_until:
-            cure = "let the user ask (README, Permissions), or set inspect_interval to 0"
+            cure = "let this user ask (config/redis, config/rabbitmq), or set inspect_interval to 0"
             self._log.warning("workers_not_asked", error=str(error), cure=cure)
         self._refused_until = time.monotonic() + max(self.interval, AGAIN_AFTER)
 

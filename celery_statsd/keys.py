@@ -16,6 +16,7 @@ from celery_statsd.kinds import (
     LEVELS,
     MAPPING,
     NAMES,
+    PLACE,
     SECONDS,
     SWITCH,
     TEMPLATE,
@@ -220,7 +221,7 @@ KEYS = (
     ),
     Key(
         "http",
-        TEXT,
+        PLACE,
         None,
         "host:port to answer at, with JSON: /healthz, /livez, /queues, /workers, /findings, "
         "/status. Closed when not set.",

@@ -60,6 +60,13 @@ def _address(raw: Any) -> str:
     return text
 
 
+def _place(raw: Any) -> str:
+    host, colon, port = str(raw).strip().rpartition(":")
+    if not (isinstance(raw, str) and colon and port.isdecimal() and host.isprintable()):
+        raise ValueError("is no host:port")
+    return raw.strip()
+
+
 def _names(raw: Any) -> tuple[str, ...]:
     items = [raw] if isinstance(raw, str) else raw
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
@@ -177,6 +184,7 @@ FILE = Kind("the path of a file this user may read", _file)
 NAMES = Kind("one or more names, separated by commas", _names, repeatable=True)
 LEVELS = Kind("a mapping of queues to three rising numbers (JSON in flags and variables)", _levels)
 ADDRESS = Kind("http://user:password@host:port", _address)
+PLACE = Kind("host:port, as 127.0.0.1:9808", _place)
 MAPPING = Kind("a mapping (JSON in flags and variables)", _mapping)
 SECONDS = number(0.1, _DAY, "a number of seconds")
 COUNT = whole(1, _MANY)

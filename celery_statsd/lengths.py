@@ -14,7 +14,10 @@ from celery_statsd.rules.queue import level, thresholds_of
 from celery_statsd.survey import Levels
 
 UNKNOWN = 3
-"""The exit code when the broker did not answer."""
+"""The exit code when the broker did not answer, or nobody named a queue."""
+
+NAMELESS = "queues: none is named; name them by -Q, or the app that declares them by -A"
+"""What is said when there is nothing to tell of."""
 
 WORDS = ("good", "fine", "careful", "bad")
 """What the levels are called."""
@@ -82,8 +85,9 @@ def rows(sight: Sight, now: float, levels: Levels, before: Past | None = None) -
 
 
 def verdict(found: Iterable[Row]) -> int:
-    """The exit code: the worst; what cannot be told is worse than what needs care."""
-    codes = {row.exit_code for row in found}
+    """The exit code: the worst; what cannot be told is worse than what needs care, and of no queue
+    at all nothing can be told."""
+    codes = {row.exit_code for row in found} or {UNKNOWN}
     return next((code for code in (2, UNKNOWN, 1) if code in codes), 0)
 
 

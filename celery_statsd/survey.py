@@ -26,6 +26,11 @@ FRESH = 3
 DEAF = 15.0
 """Seconds after which an agent has heard of everybody who is alive, if nobody was asked."""
 
+MOST_TOLD = 20
+"""Names of queues in one line of the log."""
+
+CURE = "let this user look at them (config/redis: To see the queues), or set probes to false"
+
 Levels = Mapping[str, Sequence[int]]
 
 
@@ -63,6 +68,8 @@ class Survey:
         self._trends: dict[str, Trend] = {}
         self._pings: deque[float] = deque()  # of one thread, told by another
         self._looks = self._failed = 0
+        self._log = log
+        self._refused: frozenset[str] = frozenset()
         self._trouble = Trouble(log, "queues_unseen", "queues_seen")
 
     def look(self) -> None:
@@ -79,6 +86,7 @@ class Survey:
         self._pings.append(sight.ping)
         self.sight, self._seen_at = sight, time.monotonic()
         self._trouble.over(time.monotonic())
+        self._tell_refused(sight.refused)
 
     def note(self, pipeline: Pipeline, now: float) -> None:
         """Give the pipeline what is to be said in a flush at `now` (epoch seconds)."""
@@ -141,6 +149,13 @@ class Survey:
     def _knows(self) -> bool:
         """Whether whoever is alive must have been heard of."""
         return self._is_asked or time.monotonic() - self._began > DEAF
+
+    def _tell_refused(self, refused: frozenset[str]) -> None:
+        """Of each queue once: nobody is asked for these rights twice."""
+        if refused - self._refused:
+            new, self._refused = sorted(refused - self._refused), refused
+            names = ",".join(new[:MOST_TOLD]) + (",..." if len(new) > MOST_TOLD else "")
+            self._log.warning("queues_unseen", queues=names, error="access refused", cure=CURE)
 
     def _attended(self, facts: QueueFacts, crew: Crew) -> QueueFacts:
         """`facts` with their consumers. Who has just begun to listen knows of nobody yet."""

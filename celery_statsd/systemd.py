@@ -59,11 +59,15 @@ def install(root: Path, program: str, instance: str | None = None) -> Iterator[s
 
 
 def reload_units() -> str | None:
-    """Have a systemd that runs here read its units again; what was done."""
+    """Have a systemd that runs here read its units again; what was done. Raises ConfigError."""
     if not os.path.isdir("/run/systemd/system"):
         return None
-    done = subprocess.run(["systemctl", "daemon-reload"], check=False)
-    return "systemd has read its units again" if not done.returncode else "systemd refused"
+    command = ["systemctl", "daemon-reload"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        problem = f"it does not read its units again ({done.stderr.strip().rstrip('.')})"
+        raise ConfigError("systemd", problem, "run it as root")
+    return "systemd has read its units again"
 
 
 def shipped(path: str) -> str:

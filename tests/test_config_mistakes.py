@@ -108,7 +108,14 @@ def test_a_mistake_in_the_environment_is_told() -> None:
 def test_a_mistake_on_the_command_line_is_told() -> None:
     """A flag's value is blamed on the flag, a flag nobody knows on the command line."""
     assert "sinks: 'x' from the flag --sink holds something that is no" in refusal(sinks="x")
+    assert "sinks: 'x' from the flag --sink holds something that is no" in refusal(sinks=("x",))
     assert "brokr: no such setting (the command line); did you mean broker?" in refusal(brokr=1)
+
+
+@pytest.mark.parametrize("raw", [9808, "9808", "127.0.0.1", "localhost:http", True])
+def test_a_place_that_is_none_is_told(raw: object) -> None:
+    """The port alone is a number to YAML: to be told to write text would be of no help."""
+    assert "is no host:port; write host:port, as 127.0.0.1:9808" in refusal(http=raw)
 
 
 def test_links_of_kubernetes_are_no_mistake() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from celery_statsd.alerts.rows import load
 from celery_statsd.cli import commands as program
 from tests.documents import PAGES, Command, bare, blocks, commands, prose
 from tests.servers.listener import Listener
@@ -24,7 +25,6 @@ ELSEWHERE = {
     "make test": ".ci/run:exec make test",
     "make readme": "tests/test_readme.py:test_catalogue_is_made_from_the_rows",
     "python -m pytest -q tests/test_names.py": "tests/test_names.py:def test_",
-    "pip install .": PACKAGE,
     "python3 -m venv celery-statsd": PACKAGE,
     "celery-statsd/bin/pip install .": PACKAGE,
     "celery-statsd check -b redis://localhost --sink statsd://127.0.0.1:8125 "
@@ -179,3 +179,12 @@ def test_each_page_is_linked_from_the_readme() -> None:
     text = (REPOSITORY / "README.md").read_text()
     for page in PAGES[1:]:
         assert f"(docs/{page.name})" in text, page.name
+
+
+def test_each_alert_has_its_row_in_operations() -> None:
+    """Whoever is woken by one finds what to do."""
+    text = (REPOSITORY / "docs/operations.md").read_text()
+    section = text.partition("## When an alert fires")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| (`.*?) \| [\d, min]+ \|", section)
+    named = [name for row in rows for name in re.findall(r"`([\w-]+)`", row)]
+    assert sorted(rule.name for rule in load()) == sorted(named)

@@ -18,7 +18,7 @@ def sight(*facts: QueueFacts) -> Sight:
 @pytest.mark.parametrize(
     ("facts", "code"),
     [
-        ([], 0),
+        ([], UNKNOWN),
         ([QueueFacts("q", 99)], 0),
         ([QueueFacts("q", 499)], 0),
         ([QueueFacts("q", 500)], 1),

@@ -194,6 +194,18 @@ class Redis(Post):
         return gauges(self.flush(now))
 
 
+def test_what_may_not_be_looked_at_is_told_once() -> None:
+    """It is left out of the metrics, and that would be found out by nobody."""
+    post = Post()
+    for refused in (["etl"], ["etl"], ["etl", "mails"], ["etl"], []):
+        post.glass.shown = Sight((QueueFacts("etl"),), 0.0, refused=frozenset(refused))
+        post.survey.look()
+    first, second = post.logged.getvalue().splitlines()
+    assert "queues_unseen queues=etl error=" in first
+    assert "config/redis" in first
+    assert "queues_unseen queues=mails error=" in second
+
+
 def test_on_redis_the_living_workers_are_the_consumers() -> None:
     """Those that say so: so it is known what nobody takes."""
     post = Redis(Talk(w=WorkerFacts(pool_size=2, queues=("mails",))))

@@ -98,6 +98,18 @@ def test_who_may_not_write_there_is_told(tmp_path: Path) -> None:
         list(install(tmp_path, PROGRAM))
 
 
+def test_a_systemd_that_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it refuses everybody but root, in its own words and with the cure."""
+    refusing = tmp_path / "systemctl"
+    refusing.write_text("#!/bin/sh\necho 'Interactive authentication required.' >&2; exit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(systemd.os.path, "isdir", lambda _: True)
+    told = r"^systemd: .* \(Interactive authentication required\); run it as root"
+    with pytest.raises(ConfigError, match=told):
+        systemd.reload_units()
+
+
 def test_a_program_that_a_service_cannot_see_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -103,7 +103,7 @@ def _agent(findings: Iterable[Finding]) -> Iterator[Finding]:
         yield Finding(finding.rule, finding.name, verdict, finding.note)
 
 
-_NO_SERIES = "the query names no series: are prefix, app and flavour right?"
+_NO_SERIES = "the query names no series (are prefix, app and flavour right?)"
 
 
 def _judged(rule: AlertRule, graphite: Asked, layout: Layout, now: float) -> Iterator[Finding]:

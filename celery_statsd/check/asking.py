@@ -134,7 +134,8 @@ class _RedisTold:
         clients = _asked(client.client_list)
         receivers = _asked(lambda: client.smembers(link.bindings_of(self._broker.event_exchange)))
         boxes = _asked(lambda: client.smembers(link.bindings_of("celery.pidbox")))
-        user = _text(_asked(lambda: client.execute_command("ACL", "WHOAMI")) or "default")
+        own = link.pool.connection_kwargs.get("username") or "default"
+        user = _text(_asked(lambda: client.execute_command("ACL", "WHOAMI")) or own)
         return RedisFacts(
             version=_text(server.get("redis_version", "")),
             user=user,

@@ -33,7 +33,7 @@ def told(facts: Facts) -> Iterator[Finding]:
     asked |= {"CLIENT LIST": redis.subscribers, "ACL DRYRUN": redis.may}
     refused = [command for command, answer in asked.items() if answer is None]
     if refused:
-        said = f"Redis {redis.version} does not tell {redis.user}: {listed(refused)}"
+        said = f"{f'Redis {redis.version}'.strip()} does not tell {redis.user}: {listed(refused)}"
         yield unknown("redis", "", said, "run the doctor as a user who may ask; no agent needs to")
     else:
         yield ok("redis", "", f"version {redis.version}")

@@ -72,7 +72,7 @@ def check(graphite: str, hours: float, everything: bool, **where: str) -> None:
     until = int(time.time()) - 30  # as the dashboards do: what is later may not be written yet
     span = asks.Span(until - round(3600 * hours), until)
     bad = 0
-    for app in [taste.layout.app] if where["app"] else evaluation.some_apps(taste.layout, asked):
+    for app in evaluation.some_apps(taste.layout, asked, bool(where["app"])):
         told: Counter[str] = Counter()
         for dashboard in part("dashboards").DASHBOARDS:
             for found in evaluation.evaluate(dashboard, taste, asked, span, app):

@@ -19,8 +19,8 @@ def queues(settings: Settings, as_document: bool, long: bool, watch: bool) -> No
     """How long the queues are now, who takes from them, and whether that is good.
 
     Ends with 0 when all are good or fine, 1 when one needs care or nobody takes its messages, 2
-    when one is bad, 3 when the broker does not tell. Names the queues of --queues and of the app
-    and, with --management, all durable ones.
+    when one is bad, 3 when the broker does not tell, or no queue is named. Names the queues of
+    --queues and of the app and, with --management, all durable ones.
     """
     lengths = part("lengths")
     probe = part("probes").probe_for(part("blueprint").broker_of(settings))
@@ -34,6 +34,8 @@ def queues(settings: Settings, as_document: bool, long: bool, watch: bool) -> No
             click.echo(f"celery-statsd: {error}", err=True)
             sys.exit(lengths.UNKNOWN)
         found = lengths.rows(sight, now, settings.queue_levels, before)
+        if not found:
+            click.echo(f"celery-statsd: {lengths.NAMELESS}", err=True)
         if as_document:
             click.echo(lengths.as_json(found, long))
         else:

@@ -91,15 +91,25 @@ def apps(layout: Layout, graphite: Graphite) -> list[str]:
     return sorted(path.rpartition(".")[2] for path in found)
 
 
-def some_apps(layout: Layout, graphite: Graphite) -> list[str]:
-    """As `apps`. Raises ConfigError when there are none, with the flavour that has some."""
+def some_apps(layout: Layout, graphite: Graphite, named: bool = False) -> list[str]:
+    """As `apps`; when the layout's is `named`, it alone.
+
+    Raises ConfigError when there are none, with the flavours and the apps that there are.
+    """
     found = apps(layout, graphite)
-    if not found:
-        others = [f"--flavour {name}" for name in other_flavours(layout, graphite)]
-        cure = f"try {' or '.join(others)}" if others else "start an agent, or name its --prefix"
-        problem = f"{graphite.url} has no series {_below(layout)}"
-        raise ConfigError(KEY, problem, cure)
-    return found
+    wanted = [app for app in found if app == layout.app] if named else found
+    if not wanted:
+        path = _below(layout)
+        problem = f"{graphite.url} has no series {path[:-1] + layout.app if named else path}"
+        raise ConfigError(KEY, problem, _instead(layout, graphite, found, named))
+    return wanted
+
+
+def _instead(layout: Layout, graphite: Graphite, found: Sequence[str], named: bool) -> str:
+    """What to name where there is nothing."""
+    flavours = other_flavours(layout, graphite, named)
+    others = [*(f"--flavour {name}" for name in flavours), *(f"--app {app}" for app in found)]
+    return f"try {' or '.join(others)}" if others else "start an agent, or name its --prefix"
 
 
 def line(found: Finding) -> str:
@@ -112,10 +122,10 @@ def line(found: Finding) -> str:
     return f"{found.verdict.value:8} {where:50} {found.why or shown}"
 
 
-def other_flavours(layout: Layout, graphite: Graphite) -> list[str]:
-    """The flavours under whose names there are apps, where `layout` has none."""
-    there = (name for name in FLAVOURS if apps(layout._replace(flavour=FLAVOURS[name]), graphite))
-    return list(there)
+def other_flavours(layout: Layout, graphite: Graphite, named: bool = False) -> list[str]:
+    """The flavours under whose names there are apps (or the layout's, when it is `named`)."""
+    there = {name: apps(layout._replace(flavour=FLAVOURS[name]), graphite) for name in FLAVOURS}
+    return [name for name, found in there.items() if (layout.app in found if named else found)]
 
 
 def _below(layout: Layout) -> str:

@@ -128,7 +128,7 @@ SHOULD_BE_ZERO = Row(
             now(f"sumSeries({by('G', 'queue.*.unconsumed', 'max')})"),
             "Messages in queues without a consumer. Nothing will happen to them until a worker is "
             "started with -Q and that queue's name. Red from 1.",
-            empty="the broker is Redis, which does not know who takes from a queue", link=QUEUES,
+            empty="the broker is Redis, and no worker has answered what it takes from", link=QUEUES,
         ),
         should_be_zero(
             "Workers down", "Has a worker stopped without saying goodbye?", down("*"),

@@ -18,7 +18,7 @@ from celery_statsd.dashboards.panels import (
 
 UID = "celery-queues"
 
-REDIS = "the broker is Redis, which does not know who takes from a queue"
+REDIS = "the broker is Redis, and no worker has answered what it takes from"
 LEVELS = (
     (0, "good", "green"),
     (1, "fine", "yellow"),

@@ -33,13 +33,14 @@ class QueueFacts:
 class Sight:
     """What one look has found: the queues in the order they were asked for, and of the broker how
     many clients it has, the bytes it uses, the messages that workers hold (of whatever queue), and
-    the seconds it took to answer."""
+    the seconds it took to answer. `refused` are the queues whose length we may not ask for."""
 
     queues: tuple[QueueFacts, ...]
     ping: float
     connections: int | None = None
     memory_bytes: int | None = None
     unacked: int | None = None
+    refused: frozenset[str] = frozenset()
 
 
 class Probe(ABC):

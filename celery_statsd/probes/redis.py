@@ -102,7 +102,12 @@ class RedisProbe(Probe):
             _fact(clients, "connected_clients"),
             _fact(memory, "used_memory"),
             _sum([held]),
+            self._refused(lists),
         )
+
+    def _refused(self, lists: Mapping[str, Sequence[str]]) -> frozenset[str]:
+        refused = {key for command, key in self._denied if command == "LLEN"}
+        return frozenset(queue for queue, keys in lists.items() if refused.intersection(keys))
 
     def _ask(self, questions: Sequence[Question]) -> dict[Question, Any]:
         """The answers, errors among them, in one round trip. What this user may not ask is not

@@ -147,7 +147,8 @@ def _unreadable(number: int, problem: str) -> ConfigError:
     return ConfigError(
         KEY,
         f"URL {number} cannot be read ({problem})",
-        "write scheme://user:password@host:port/vhost, and quote /, @, : and # in the password",
+        "write scheme://user:password@host:port/vhost, in the password %2F for /, %40 for @, %3A "
+        "for :, %23 for #",
     )
 
 

@@ -106,10 +106,13 @@ _decode = msgspec.json.Decoder(_Mark | _Said).decode
 class Lease:
     """One agent's part in the chorus called `name`, on a redis-py `connection` of its own.
 
-    All that has to wait for Redis waits in a thread of its own; only `open` does not.
+    All that has to wait for Redis waits in a thread of its own; only `open` does not. Of a refusal
+    that is `known` from the connection before nothing is said.
     """
 
-    def __init__(self, name: str, identity: str, connection: Any, log: Log) -> None:
+    def __init__(
+        self, name: str, identity: str, connection: Any, log: Log, known: bool = False
+    ) -> None:
         self.channel = name
         self.wire_channel = name.encode()
         self.refused = False
@@ -117,6 +120,7 @@ class Lease:
         self._identity = identity
         self._connection = connection
         self._log = log
+        self._known = known
         self._trouble = Trouble(log, "lease_out_of_reach", "lease_in_reach")
         self._wishes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -191,6 +195,8 @@ class Lease:
         self._held_until = 0.0
         self._over = True
         self._wishes.put(None)
+        if self._thread.ident is None:  # it never began
+            self._connection.disconnect()
         # The thread may be reading: its socket is ended under it, the rest it clears away itself.
         sock = self._connection._sock
         if sock is not None:
@@ -241,6 +247,9 @@ class Lease:
     def refuse(self, error: Exception) -> None:
         """There can be no chorus here: tell it."""
         self.refused = True
+        if self._known:
+            return
+        self._known = True
         cure = "grant what config/redis names, or run one agent: two would count twice"
         self._log.warning("lease_refused", error=str(error), cure=cure)
 

@@ -139,7 +139,7 @@ class RedisSource(Source):
         connection, broker, prefix = pool.get_connection(), self._broker, self._link.prefix
         place = f"{prefix}celery-statsd/{connection.db}/{broker.event_exchange}"
         name = f"{place}/{escape(broker.group)}"
-        self._lease = Lease(name, self.identity, connection, self._log)
+        self._lease = Lease(name, self.identity, connection, self._log, known=self._refused)
         try:
             self._subscribe("SUBSCRIBE", name)
         except NoPermissionError as error:

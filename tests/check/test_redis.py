@@ -18,6 +18,8 @@ def test_what_redis_does_not_tell_is_one_finding() -> None:
 
     assert "unknown" == found.severity.word
     assert "does not tell statsd: ACL DRYRUN, CLIENT LIST, SMEMBERS" in found.sentence
+    (found,) = redis.told(facts(redis=RedisFacts("", "statsd")))
+    assert "Redis does not tell statsd: " in found.sentence
 
 
 @pytest.mark.parametrize(

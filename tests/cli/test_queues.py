@@ -62,6 +62,14 @@ def test_a_broker_that_does_not_answer_is_unknown() -> None:
     assert found.stderr.startswith("celery-statsd: ")
 
 
+def test_no_queue_is_not_well(redis_server: Redis) -> None:
+    """Who forgets to name them, in a check of Nagios, does not see OK for ever."""
+    found = run("queues", "-b", redis_server.fresh_url(), "--json")
+
+    assert (UNKNOWN, {}) == (found.returncode, json.loads(found.stdout))
+    assert "queues: none is named; name them by -Q" in found.stderr
+
+
 def test_a_transport_without_a_probe_is_told() -> None:
     """With the key, and code 2."""
     found = run("queues", "-b", "memory://", "-Q", "etl")

@@ -14,11 +14,13 @@ from celery_statsd.dashboards.evaluation import (
     evaluate,
     filled,
     other_flavours,
+    some_apps,
 )
 from celery_statsd.dashboards.files import COMMITTED
 from celery_statsd.dashboards.flavours import FLAVOURS, Layout
 from celery_statsd.dashboards.grafana import Taste
 from celery_statsd.dashboards.panels import Dashboard, Panel, Row
+from celery_statsd.errors import ConfigError
 from celery_statsd.graphite import Answer, Graphite, Span
 from tests.dashboards.world import World
 
@@ -150,3 +152,34 @@ def test_the_apps_of_a_graphite(asked: Graphite) -> None:
     assert {"shop", "dropped", "nulls", "killed"} <= set(apps(Layout(), asked))
     assert [] == apps(Layout(prefix="nobody.here"), asked)
     assert set(FLAVOURS) == set(other_flavours(Layout(), asked))
+
+
+@pytest.mark.usefixtures("world")
+def test_an_app_that_is_named_is_the_only_one(asked: Graphite) -> None:
+    """One that is not there is told in a sentence, not as a hundred panels without their series."""
+    assert ["shop"] == some_apps(Layout(app="shop"), asked, named=True)
+    assert apps(Layout(), asked) == some_apps(Layout(), asked)
+    told = r"has no series stats\.counters\.celery\.shap; try --app .*--app shop"
+    with pytest.raises(ConfigError, match=told):
+        some_apps(Layout(app="shap"), asked, named=True)
+    told = r"has no series stats\.counters\.nobody\.shop; start an agent, or name its --prefix"
+    with pytest.raises(ConfigError, match=told):
+        some_apps(Layout(prefix="nobody", app="shop"), asked, named=True)
+
+
+class Legacy(Graphite):
+    """One that holds what a StatsD as it comes has written for two apps."""
+
+    def expand(self, pattern: str) -> list[str]:
+        head = pattern.removesuffix("*")
+        return [f"{head}{app}" for app in ("blog", "shop")] if "stats_counts" in head else []
+
+
+def test_an_app_of_another_flavour_is_told_with_it() -> None:
+    """And so are the apps of this one, when there are others."""
+    graphite, of_legacy = Legacy("http://graphite"), FLAVOURS["statsd-legacy"]
+    told = "try --flavour statsd-legacy or --flavour bucky$"
+    with pytest.raises(ConfigError, match=told):
+        some_apps(Layout(app="shop"), graphite, named=True)
+    with pytest.raises(ConfigError, match=r"; try --app blog or --app shop$"):
+        some_apps(Layout(of_legacy, app="shap"), graphite, named=True)

@@ -134,6 +134,7 @@ def test_who_may_not_ask_is_told_less(url: str, client: Client) -> None:
     sight = look(url.replace("redis://", "redis://watcher:secret@"), "mine", "theirs")
     assert (None, None) == (sight.connections, sight.memory_bytes)
     assert [QueueFacts("mine", 1, 0), QueueFacts("theirs", None, 0)] == list(sight.queues)
+    assert {"theirs"} == sight.refused
 
 
 def test_a_broker_that_is_gone_is_told_and_found_again(tmp_path: Any) -> None:
@@ -179,6 +180,7 @@ def test_what_is_refused_is_not_asked_again(url: str, client: Client) -> None:
     refused = [QueueFacts("q"), QueueFacts("r")]
     assert refused == list(probe.look(["q", "r"]).queues)
     client.execute_command("ACL", "LOG", "RESET")
-    assert refused == list(probe.look(["q", "r"]).queues)
+    sight = probe.look(["q", "r"])
+    assert (refused, {"q", "r"}) == (list(sight.queues), sight.refused)
     probe.close()
     assert [] == client.execute_command("ACL", "LOG")

@@ -1,6 +1,10 @@
 """The least rights on RabbitMQ with which a source works, and the shipped definitions."""
 
 import json
+import re
+import shlex
+import shutil
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +16,13 @@ from amqp.exceptions import AccessRefused
 
 from celery_statsd.source.base import Broker
 from celery_statsd.source.queue import EventQueue
+from tests.documents import blocks
 from tests.servers.rabbitmq import RabbitMQ
 from tests.source.rabbit import channel, publish, queues, ready, unread, vhost
 from tests.source.stream import listening, names, read_until, send, uuids
 
 DEFINITIONS = Path(__file__).parents[2] / "config" / "rabbitmq" / "definitions.json"
+PAGE = DEFINITIONS.with_name("README.md")
 NAME, DEAD = "celeryev.statsd.default", "celeryev.statsd-dead"
 
 
@@ -120,3 +126,38 @@ def test_the_shipped_user_cannot_log_in_as_he_is() -> None:
     """Nobody knows the password of an installation from this file."""
     (user,) = definitions()["users"]
     assert (user["password_hash"], user["tags"]) == ("", "")
+
+
+def test_the_page_rewrites_the_definitions_for_another_app(tmp_path: Path) -> None:
+    """The queue, its binding, and what the user may read: nothing else."""
+    (command,) = [text for _, text in blocks(PAGE) if text.startswith("sed ")]
+    shutil.copy(DEFINITIONS, tmp_path)
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True)
+    made = json.loads((tmp_path / "shop.json").read_text())
+
+    assert r"^celeryev\.statsd\.shop(\.g[0-9]+)?$" == made["permissions"][0]["read"]
+    text = json.dumps(json.loads(DEFINITIONS.read_text()))
+    for old in (NAME, NAME.replace(".", r"\\.")):
+        text = text.replace(old, old.replace("default", "shop"))
+    assert json.loads(text) == made
+
+
+def test_the_page_adds_the_rights_to_ask_the_workers(rabbitmq: RabbitMQ, provisioned: str) -> None:
+    """To those that the definitions give."""
+    (command,) = [
+        text for _, text in blocks(PAGE) if text.startswith("rabbitmqctl set_permissions")
+    ]
+    words = shlex.split(command.replace("\\\n", " "))
+    here = vhost(provisioned)
+    rabbitmq.ctl("set_permissions", "-p", here, *words[2:])
+    (found,) = [
+        row for row in rabbitmq.management(f"vhosts/{here}/permissions")
+        if row["user"] == "celery-statsd"
+    ]  # fmt: skip
+    rights = json.loads(DEFINITIONS.read_text())["permissions"][0]
+    table = dict(re.findall(r"(?m)^\| (configure|write|read) \| `(.*)` \|$", PAGE.read_text()))
+    assert {
+        "configure": table["configure"],
+        "write": table["write"],
+        "read": f"{rights['read']}|{table['read']}",
+    } == {name: found[name] for name in table}

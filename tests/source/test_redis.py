@@ -294,6 +294,22 @@ def test_missing_rights_are_told(redis_server: Redis) -> None:
         assert "access refused" in log.getvalue()
 
 
+def test_a_refused_lease_is_told_once(redis_server: Redis) -> None:
+    """However often it connects: here, where it may not hear the events either, for ever."""
+    with client(redis_server.url) as admin:
+        rules = ("on", ">pw", "resetchannels", "-@all", "+ping")
+        admin.execute_command("ACL", "SETUSER", "mute", *rules)
+
+        def tried() -> int:
+            refused = [row for row in admin.acl_log() if row["username"] == "mute"]
+            return int(max((row["count"] for row in refused), default=0))
+
+        url = f"redis://mute:pw@127.0.0.1:{redis_server.port}/0"
+        with listening(Broker((url,), chorus=True), connected=False) as (source, log):
+            wait_until(lambda: (source.read(0.1), tried() >= 3)[1], 20, "it tries again")
+            assert 1 == log.getvalue().count("lease_refused")
+
+
 @pytest.fixture(scope="module")
 def tls_port(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[int]:
     """Where a Redis speaks TLS, under a certificate for localhost."""

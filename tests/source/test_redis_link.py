@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+import redis
 
 from celery_statsd.errors import BrokerLost, ConfigError
 from celery_statsd.source.base import Broker
 from celery_statsd.source.redis_link import RedisLink, choices_of, refuse_impossible, told
-from tests.servers.process import free_port
+from tests.servers.process import free_port, wait_until
 from tests.servers.redis import Redis
 
 SEP = "\x06\x16"
@@ -38,6 +39,21 @@ def test_keys_are_named_as_kombu_names_them(
         assert options.get("global_keyprefix", "") == link.prefix
     finally:
         link.close()
+
+
+def test_whoever_leaves_leaves_no_connection(redis_server: Redis) -> None:
+    """A source that is refused connects again and again: each time one would stay."""
+    url = redis_server.fresh_url()
+    kept = RedisLink(Broker((url,)), url)
+    with redis.Redis.from_url(redis_server.url) as root:
+
+        def there() -> int:
+            return sum(row["db"] == url.rpartition("/")[2] for row in root.client_list())
+
+        kept.pool.get_connection()
+        assert 2 == there()
+        kept.close()
+        wait_until(lambda: not there(), 5, "all are gone")
 
 
 def test_what_redis_raises_is_a_lost_broker() -> None:

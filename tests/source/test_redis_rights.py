@@ -1,6 +1,7 @@
 """The least rights on Redis with which an agent works, alone and in a chorus: the shipped file."""
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError, ResponseError
 
+from tests.documents import blocks
 from tests.faults.receivers import Receiver, Statsd
 from tests.faults.stream import RedisPublisher
 from tests.servers.agent import Agent
@@ -194,3 +196,43 @@ PLAIN = {"+ping", "+select", "+psubscribe", "+subscribe"}
 
 def _called(source: str) -> list[str]:
     return [part.split("'")[1] for part in source.split("redis.call(")[1:]]
+
+
+WITH_FILE, WITHOUT, QUEUES, WORKERS = (text for _, text in blocks(SHIPPED.with_name("README.md")))
+"""The commands that the page shows."""
+
+MAY = (("LLEN", "mails"), ("LLEN", "etl"), ("MEMORY", "USAGE", "etl"), ("SMEMBERS", "unacked"))
+MAY_NOT = (("LLEN", "others"), ("LPUSH", "mails", "x"), ("CONFIG", "GET", "*"))
+
+
+@pytest.mark.parametrize("making", [WITH_FILE, WITHOUT], ids=["with_file", "without"])
+def test_the_page_makes_a_user_who_is_there_after_a_restart(making: str, tmp_path: Path) -> None:
+    """As it stands there, by a shell; it may look at the queues and ask the workers then."""
+    port, aclfile = free_port(), tmp_path / "users-of-redis.acl"
+    aclfile.write_text("")
+    settings = f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n"
+    settings += f"aclfile {aclfile}\n" if making == WITH_FILE else ""
+    (tmp_path / "redis.conf").write_text(settings)
+    saving = "redis-cli ACL SAVE" if making == WITH_FILE else "redis-cli CONFIG REWRITE"
+    text = f"{making}{QUEUES}{WORKERS}{saving}\n".replace("redis-cli", f"redis-cli -p {port}")
+    text = text.replace("/etc/redis/users.acl", str(aclfile))
+    command = [program("redis-server"), str(tmp_path / "redis.conf")]
+    child = Child("redis", command, tmp_path).start(lambda: answers(port))
+    try:
+        shell = ["sh", "-ec", text]
+        done = subprocess.run(shell, cwd=SHIPPED.parent, capture_output=True, text=True, check=True)
+        assert {"OK"} == set(done.stdout.split()), done.stdout
+        child.stop()
+        child.start(lambda: answers(port))
+        with redis.Redis(port=port) as root:
+            assert b"on" in root.execute_command("ACL", "GETUSER", USER)[b"flags"]
+            ask = lambda *words: root.execute_command("ACL", "DRYRUN", USER, *words)  # noqa: E731
+            for words in (*MAY, ("PUBLISH", "/0.celery.pidbox", "x"), ("MULTI",)):
+                assert b"OK" == ask(*words), words
+            for words in MAY_NOT:
+                assert b"OK" != ask(*words), words
+        url = f"redis://{USER}:a%20long%20password@127.0.0.1:{port}/0"
+        with redis.Redis.from_url(url) as user:
+            assert user.ping()
+    finally:
+        child.kill()

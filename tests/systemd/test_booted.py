@@ -27,7 +27,7 @@ UNIT, ABSENT = "celery-statsd", "celery-statsd@shop"
 BLOCKS = {page.name: [text for _, text in blocks(page, "host")] for page in PAGES}
 """The commands that the documents show for a host, by page."""
 
-INSTALL, BESIDE, BEGIN, SEE, RELOAD, STOP, INSTANCE, ANOTHER, JUDGE = BLOCKS["install.md"]
+INSTALL, BESIDE, BEGIN, SEE, ASK, RELOAD, STOP, INSTANCE, ANOTHER, JUDGE = BLOCKS["install.md"]
 UPGRADE, REMOVE = BLOCKS["operations.md"]
 
 OTHERS = [
@@ -54,6 +54,7 @@ class Story:
 
     installed: list[str] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     """The line for people, by what had just happened."""
@@ -196,6 +197,7 @@ def set_up(host: Host, wheel: Path, url: str, sink: str) -> None:
 def live(host: Host) -> None:
     """Under load: whatever ends it, and what must not."""
     host.go_on()
+    host.story.asked = host.do(ASK)
     host.look_inside()
     host.end("kill", "KILL")
     host.end("crash", "SEGV")
@@ -256,6 +258,13 @@ def test_it_is_ready_when_the_broker_answers(story: Story) -> None:
     assert ": 0.0 events/s, none yet; to graphite://127.0.0.1:" in state
     assert [line for line in story.seen if line.strip().startswith('Status: "amqp://guest@')]
     assert " events/s, the last 0 s ago; to graphite://" in story.states["reload"]
+
+
+def test_root_sees_in_a_shell_what_the_service_sees(story: Story) -> None:
+    """The broker of the credential, and its events."""
+    (broker,) = [line.split() for line in story.asked if line.startswith("broker ")]
+    assert "amqp://guest:***@127.0.0.1:" in broker[1]
+    assert [line for line in story.asked if " task-received " in line]
 
 
 def test_nothing_is_missing_in_graphite(story: Story) -> None:
