@@ -10,7 +10,7 @@ import pickle
 import random
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,13 +78,15 @@ class Story:
     """How one app's agent fared: what it told and did not, and what reached Graphite.
 
     `told` is what it counted; `gone` are flushes whose one datagram of counters was dropped;
-    `silent` are flushes of which there is nothing at all; `in_hand` says how many attempts it knew
+    `silent` are flushes of which there is nothing at all; `away` those between a farewell and the
+    agent's return; `in_hand` says how many attempts it knew
     to be in progress at a time."""
 
     told: list[Told]
     in_hand: Callable[[int], Mapping[str, int]]
     gone: frozenset[int] = frozenset()
     silent: frozenset[int] = frozenset()
+    away: Collection[int] = ()
     late: Mapping[int, int] = field(default_factory=dict)
 
     def slot(self, one: Told) -> int:
@@ -192,7 +194,7 @@ class World:
         away = range(self.stopped_at, back, STEP)
         nothing = {"reserved": 0, "running": 0}
         late = dict.fromkeys(away[1:], back)
-        return Story(told, lambda at: nothing if at in away else in_hand(at), late=late)
+        return Story(told, lambda at: nothing if at in away else in_hand(at), away=away, late=late)
 
     def _killed(self) -> Story:
         """An agent without a journal, killed: it forgets what was in hand, hears nothing for half a
@@ -234,6 +236,8 @@ class World:
         for metric in ("reserved", "running"):
             points = [(slot, float(in_hand[slot][metric])) for slot in slots]
             yield _file(layout, Kind.GAUGE, ("cluster", "all", metric), "", points)
+        up = [(slot, 0.0 if slot in story.away else float(slot - self.begin)) for slot in slots]
+        yield _file(layout, Kind.GAUGE, ("agent", "web1", "uptime_s"), "", up)
 
     def _details(self) -> Iterator[Detail]:
         """What is told of the app `shop` beside its sums: three hours of it, of agents all."""
@@ -352,7 +356,7 @@ class World:
                 if metric in ("events", "events_counted", "sink_bytes", "sink_packets"):
                     values = dict.fromkeys(slots, (20.0,))
                 yield Kind.COUNTER, "agent", "web1", metric, values
-        for metric in ("backlog", "attempts", "series", "rss_bytes", "cpu_ms", "uptime_s"):
+        for metric in ("backlog", "attempts", "series", "rss_bytes", "cpu_ms"):
             yield (
                 Kind.GAUGE,
                 "agent",
