@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo test check tests faults soak bench bench-heart bench-growth bench-inprocess readme \
+.PHONY: demo test check tests faults soak calm bench bench-heart bench-growth bench-inprocess readme \
 	dashboards pictures clean
 
 ## The whole river on embedded parts; SECONDS=20 ends it by itself.
@@ -48,6 +48,12 @@ faults: $(VENV)/.test
 soak: export SOAK_SECONDS ?= 3600
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -s tests/faults/test_soak.py $(ARGS)
+
+## A healthy system at load for an hour: no tile of the overview is red, no alert fires, all is counted.
+## Then made faults, on both brokers. CALM_SECONDS=60 for a minute.
+calm: export CALM_SECONDS ?= 3600
+calm: $(VENV)/.test
+	$(BIN)/python -m pytest -s tests/dashboards/test_calm.py tests/dashboards/test_outages.py $(ARGS)
 
 ## What an event costs beside other consumers, on real brokers: half an hour. BENCH=quick: 3 minutes.
 ## CELERY_EXPORTER_CHECKOUT=path has celery-exporter take part, which is not on PyPI.

@@ -34,7 +34,24 @@ IN_HAND = "{reserved,running}"
 
 DIFFERENCE = f"diffSeries(sumSeries(C[cluster.all.{INTO}]),sumSeries(C[cluster.all.{ENDED}]))"
 
-UNACCOUNTED = now(
+UPTIME = "maxSeries(G[agent.*.uptime_s])"
+
+TAKERS = "the broker is Redis, and no worker has answered what it takes from"
+
+UNTOLD = "no agent has spoken in the chosen time"
+
+YOUNG = 5
+"""Seconds: an agent of that age has heard the heartbeat of every worker."""
+
+
+def told(target: str, uptime: str = UPTIME) -> str:
+    """`target` while an agent tells it. At its farewell an agent closes all gauges, and a StatsD
+    repeats that 0: it is no news of what the gauge is of."""
+    there = f"isNonNull(removeBelowValue({uptime},{YOUNG}))"
+    return f"divideSeries(consolidateBy({target},'last'),consolidateBy({there},'min'))"
+
+
+DIFFERENCES = (
     f"diffSeries(movingSum(sumSeries(C[cluster.all.{INTO}]),'1hour'),"
     f"movingSum(sumSeries(C[cluster.all.{ENDED}]),'1hour'),"
     f"consolidateBy(keepLastValue(movingWindow(sumSeries(G[cluster.all.{IN_HAND}]),'1hour',"
@@ -42,6 +59,13 @@ UNACCOUNTED = now(
     f"consolidateBy(scale(keepLastValue(timeShift(sumSeries(G[cluster.all.{IN_HAND}]),'1hour'),6),"
     "-1),'last'))"
 )
+
+AN_HOUR_AGO = f"transformNull(timeShift({UPTIME},'1hour'),{YOUNG})"
+
+UNACCOUNTED = now(f"movingMedian({told(told(DIFFERENCES), AN_HOUR_AGO)},3)")
+"""Nor is it compared with an hour ago, if there was nobody to tell then. The median of three
+points: an agent that slept tells its counters a flush before its gauges, since it may no longer be
+the one that speaks; what is lost stays for an hour."""
 
 DOWN = (
     'applyByNode({up},@G.entity,"multiplySeries(offset(scale(maxSeries(G[%.up]),-1),1),'
@@ -53,8 +77,12 @@ gone for long, the age of the last heartbeat is closed at 0."""
 HEARD_OF = "isNonNull(removeBelowValue(movingSum(transformNull({ticks}),{window}),1))"
 
 SILENT = (
-    "diffSeries(consolidateBy(sumSeries({day}),'last'),consolidateBy(sumSeries({lately}),'last'))"
+    "setXFilesFactor(aggregate(group(consolidateBy(sumSeries({day}),'last'),"
+    "consolidateBy(sumSeries({lately}),'last')),'diff',1),0)"
 )
+"""A day is told in coarser points than six flushes, so Graphite pairs points that are up to one of
+the coarser apart, and the last may have no partner. Such a one is none, where `diffSeries` would
+take the one there is for the difference; and an agent is known from its third point on."""
 
 
 def down(entity: str) -> str:
@@ -68,7 +96,7 @@ def silent(entity: str) -> str:
     ticks = f"C[agent.{entity}.ticks]"
     return now(
         SILENT.format(
-            day=HEARD_OF.format(ticks=ticks, window="'1day'"),
+            day=HEARD_OF.format(ticks=f"delay({ticks},3)", window="'1day'"),
             lately=HEARD_OF.format(ticks=ticks, window=6),
         )
     )
@@ -119,16 +147,16 @@ SHOULD_BE_ZERO = Row(
             "0 while every number arrives, however busy the system is. Red at any other: datagrams "
             "were dropped on their way to StatsD (the number is what they held, ended less came "
             "in), two StatsD write the same series, or the agent was killed without its state_dir "
-            "(the number is what it forgot). It heals an hour later. While an agent is stopped, "
-            "and for a moment an hour after, it shows what was in progress.",
-            steps=BALANCED, empty="Graphite keeps less than an hour", link=AGENTS,
+            "(the number is what it forgot). It heals an hour later. While no agent speaks it "
+            "stays at what was last known. Red from the second flush on.",
+            steps=BALANCED, empty=f"Graphite keeps less than an hour, or {UNTOLD}", link=AGENTS,
         ),
         should_be_zero(
             "Unconsumed", "Do messages wait in a queue that no worker takes from?",
             now(f"sumSeries({by('G', 'queue.*.unconsumed', 'max')})"),
             "Messages in queues without a consumer. Nothing will happen to them until a worker is "
             "started with -Q and that queue's name. Red from 1.",
-            empty="the broker is Redis, and no worker has answered what it takes from", link=QUEUES,
+            empty=TAKERS, link=QUEUES,
         ),
         should_be_zero(
             "Workers down", "Has a worker stopped without saying goodbye?", down("*"),
@@ -204,9 +232,9 @@ NOW = Row(
         ),
         tile(
             "Workers online", "Is anybody working?",
-            now(f"sumSeries({by('G', 'worker.*.up', 'max')})"),
-            "Workers whose heartbeat is heard. Red at 0: nothing is being done.", steps=ALIVE,
-            link=WORKERS,
+            now(told(f"sumSeries({by('G', 'worker.*.up', 'max')})")),
+            "Workers whose heartbeat is heard. Red at 0: nothing is being done. While no agent "
+            "speaks it stays at what was last known.", steps=ALIVE, empty=UNTOLD, link=WORKERS,
         ),
         tile(
             "Busy", "How many tasks run at this moment?",

@@ -1,5 +1,6 @@
 """The queues and the broker: what waits, for whom, since when."""
 
+from celery_statsd.dashboards.overview import TAKERS, UNTOLD, told
 from celery_statsd.dashboards.panels import (
     ALIVE,
     LENGTH,
@@ -18,7 +19,6 @@ from celery_statsd.dashboards.panels import (
 
 UID = "celery-queues"
 
-REDIS = "the broker is Redis, and no worker has answered what it takes from"
 LEVELS = (
     (0, "good", "green"),
     (1, "fine", "yellow"),
@@ -47,12 +47,12 @@ STATE = Row(
             "Unconsumed", "Do messages wait that no worker takes?",
             now(f"sumSeries({gauge('unconsumed')})"),
             "Messages in queues without a consumer. Start a worker with -Q and the queue's name.",
-            empty=REDIS,
+            empty=TAKERS,
         ),
         tile("No consumer", "Which queues has everybody forgotten?",
              now(f"countSeries(filterSeries({gauge('consumers')},'last','<',1))"),
              "Queues nobody takes from, the empty ones too: a missing -Q is found before the first "
-             "message.", empty=f"none is, or {REDIS}"),
+             "message.", empty=f"none is, or {TAKERS}"),
         tile("Oldest message", "How long has the oldest waited?",
              now(f"maxSeries({gauge('oldest_age_s')})"),
              "Yellow from a minute, red from ten.",
@@ -63,8 +63,9 @@ STATE = Row(
              "Running, prefetched, or kept for an ETA. They come back when the worker dies.",
              steps=PLAIN, empty="the broker does not tell"),
         tile("Broker", "Does the agent hear the broker?",
-             now("minSeries(keepLastValue(G[broker.*.up],6))"),
-             "UP while every agent is connected, DOWN when one is not.", steps=ALIVE,
+             now(told("minSeries(keepLastValue(G[broker.*.up],6))")),
+             "UP while every agent is connected, DOWN when one is not. While no agent speaks it "
+             "stays at what was last known.", steps=ALIVE, empty=UNTOLD,
              words=((0, "DOWN", "red"), (1, "UP", "green"))),
         should_be_zero(
             "Looks that failed", "Could the queues be looked at?",
@@ -129,7 +130,7 @@ CONSUMERS = Row(
         Panel(
             "Consumers", "Is anybody there?", (called(gauge("consumers")),),
             "A worker is one consumer of each of its queues. The red zone is 0.",
-            steps=((None, "red"), (1, "transparent")), zone="area", empty=REDIS,
+            steps=((None, "red"), (1, "transparent")), zone="area", empty=TAKERS,
         ),
         Panel(
             "Stuck: length of queues nobody takes from", "What will never be done like this?",
@@ -150,7 +151,7 @@ CONSUMERS = Row(
                 "'maxSeries(G[%.consumers])','%'),@G.entity)",
             ),
             "Queues that were empty all the chosen time, and how many took from them: they could "
-            "be scaled to zero.", empty=f"no queue was empty all the time, or {REDIS}",
+            "be scaled to zero.", empty=f"no queue was empty all the time, or {TAKERS}",
         ),
     ),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """The workers: who is there, who is full, who swallows tasks."""
 
-from celery_statsd.dashboards.overview import down
+from celery_statsd.dashboards.overview import UNTOLD, down, told
 from celery_statsd.dashboards.panels import (
     ALIVE,
     BAND,
@@ -38,8 +38,9 @@ def counter(metric: str) -> str:
 STATE = Row(
     "Workers",
     (
-        tile("Online", "How many work?", now(f"sumSeries({gauge('up')})"),
-             "Workers whose heartbeat is heard. Red at 0.", steps=ALIVE),
+        tile("Online", "How many work?", now(told(f"sumSeries({gauge('up')})")),
+             "Workers whose heartbeat is heard. Red at 0. While no agent speaks it stays at what "
+             "was last known.", steps=ALIVE, empty=UNTOLD),
         should_be_zero(
             "Down", "Has one stopped without saying goodbye?", down("$worker"),
             "Heartbeat stopped: killed, frozen, or cut off. One that was shut down properly is not "

@@ -25,7 +25,7 @@ def merged(older: Batch, newer: Batch, room: int) -> tuple[Batch, int]:
     given up; then those go first which only `older` knows.
     """
     counters = _cluster_first(_union(newer.counters, older.counters, add))
-    gauges = _union(newer.gauges, older.gauges, _last)
+    gauges = _cluster_first(_union(newer.gauges, older.gauges, _last))
     timers = _cluster_first(_union(newer.timers, older.timers, joined))
     for_gauges = max(0, room - len(counters))
     for_timers = max(0, for_gauges - len(gauges))

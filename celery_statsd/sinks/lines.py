@@ -5,7 +5,9 @@ The protocol: https://github.com/statsd/statsd/blob/master/docs/metric_types.md
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from math import floor, inf, isfinite, log10
+from typing import Any
 
 from msgspec import structs
 
@@ -29,15 +31,17 @@ def rate(timing: Timing) -> str:
 
 
 def units(batch: Batch, room: int = 0) -> Iterator[str]:
-    """Each line, in the batch's order.
+    """Each line. First what there is of the `cluster`: its counters and its gauges balance, and
+    a StatsD that flushes while a batch comes in must not have the ones without the others.
 
     A negative gauge is one unit of two lines: alone, its sign would make a StatsD subtract. With
     `room`, a timer's values share lines of so many characters, if they fit: `path:1|ms:2|ms`.
     """
-    for series, count in batch.counters:
-        yield f"{series.path}:{count}|c"
-    for series, value in batch.gauges:
-        yield f"{series.path}:{_gauge(series.path, number(value))}"
+    for counters, gauges in _portions(batch):
+        for series, count in counters:
+            yield f"{series.path}:{count}|c"
+        for series, value in gauges:
+            yield f"{series.path}:{_gauge(series.path, number(value))}"
     for series, timing in batch.timers:
         tail = "|ms" if len(timing.values) >= timing.count else f"|ms|@{rate(timing)}"
         if room:
@@ -97,15 +101,34 @@ def remainder(batch: Batch, taken: int) -> Batch:
     A timer of which a part has arrived keeps that part of its count which its values stand for,
     rounded to the unit.
     """
-    counters = batch.counters[taken:]
-    taken = max(0, taken - len(batch.counters))
-    gauges, taken = _gauges_left(batch, taken)
+    counters: list[tuple[Series, int]] = []
+    gauges: list[tuple[Series, float]] = []
+    for counted, gauged in _portions(batch):
+        counters += counted[taken:]
+        left, taken = _gauges_left(gauged, max(0, taken - len(counted)))
+        gauges += left
     timers: list[tuple[Series, Timing]] = []
     for series, timing in batch.timers:
         if taken < len(timing.values):
             timers.append((series, _cut(timing, taken)))
         taken = max(0, taken - len(timing.values))
-    return replace(batch, counters=counters, gauges=gauges, timers=tuple(timers))
+    return replace(batch, counters=counters, gauges=tuple(gauges), timers=tuple(timers))
+
+
+Gauges = Sequence[tuple[Series, float]]
+
+
+def _portions(batch: Batch) -> Iterator[tuple[Sequence[tuple[Series, int]], Gauges]]:
+    """The counters and the gauges at the head of a batch that are of the cluster, and the rest."""
+    counters, gauges = batch.counters, batch.gauges
+    counted, gauged = _of_cluster(counters), _of_cluster(gauges)
+    yield counters[:counted], gauges[:gauged]
+    yield counters[counted:], gauges[gauged:]
+
+
+def _of_cluster(rows: Sequence[tuple[Series, Any]]) -> int:
+    """How many rows at the head are of the cluster."""
+    return sum(1 for _ in takewhile(lambda row: row[0].family == "cluster", rows))
 
 
 def _gauge(path: str, text: str) -> str:
@@ -117,11 +140,11 @@ def _width(row: tuple[Series, float]) -> int:
     return 2 if row[1] < 0 and number(row[1]) != "0" else 1
 
 
-def _gauges_left(batch: Batch, taken: int) -> tuple[Sequence[tuple[Series, float]], int]:
+def _gauges_left(gauges: Gauges, taken: int) -> tuple[Gauges, int]:
     """The gauges after the first `taken` lines of gauges, and what of `taken` goes beyond them."""
-    for index, row in enumerate(batch.gauges):
+    for index, row in enumerate(gauges):
         if taken < _width(row):
-            return batch.gauges[index:], 0
+            return gauges[index:], 0
         taken -= _width(row)
     return (), taken
 

@@ -193,7 +193,6 @@ class Details:
             "series": lambda _: 412,
             "rss_bytes": lambda at: 38e6 + 3e6 * (at - begin) / (end - begin),
             "cpu_ms": lambda at: 2.2 * (at - begin),
-            "uptime_s": lambda at: at - begin,
         }
         for metric, value in gauges.items():
             yield self._gauge("agent", "web1", metric, value)

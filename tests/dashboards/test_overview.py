@@ -97,19 +97,15 @@ def test_unaccounted_tells_what_a_killed_agent_forgot(
 
 
 def test_unaccounted_while_an_agent_is_stopped(world: World, asked: Graphite) -> None:
-    """What was in progress, and the same with the other sign when that time is an hour ago; in
-    between, and now, nothing."""
-    away, in_hand = world.stopped_at + 30, world.stories["shop"].in_hand
-
-    def unaccounted(until: int) -> float | None:
-        return tiles(DASHBOARD, asked, until, 300, "stopped", [UNACCOUNTED])[UNACCOUNTED].number
-
-    progress = sum(in_hand(world.stopped_at).values())
-    assert 0 != progress == unaccounted(away)
-    assert 0 == unaccounted(world.stopped_at + 60)
-    assert 0 == unaccounted(world.stopped_at + 1800)
-    assert -progress == unaccounted(away + HOUR)
-    assert 0 == unaccounted(world.end)
+    """Its gauges are 0 then, and that is no news: neither now nor an hour later, though something
+    was in progress."""
+    away = world.stopped_at + 30
+    progress, told = (world.stories[app].in_hand(world.stopped_at) for app in ("shop", "stopped"))
+    assert 0 == sum(told.values()) < sum(progress.values())
+    moments = (away, world.stopped_at + 60, world.stopped_at + 1800, away + HOUR, world.end)
+    for until in moments:
+        tile = tiles(DASHBOARD, asked, until, 300, "stopped", [UNACCOUNTED])[UNACCOUNTED]
+        assert (0, "green") == (tile.number, tile.colour), until - away
 
 
 def test_the_tiles(world: World, asked: Graphite) -> None:

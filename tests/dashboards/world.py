@@ -8,7 +8,7 @@ import pickle
 import random
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -44,13 +44,14 @@ class Story:
     """How one app's agent fared: what it told and did not, and what reached Graphite.
 
     `told` is what it counted; `gone` are flushes whose one datagram of counters was dropped;
-    `silent` are flushes of which there is nothing at all; `in_hand` says how many attempts it knew
-    to be in progress at a time."""
+    `silent` are flushes of which there is nothing at all; `away` those between a farewell and the
+    agent's return; `in_hand` says how many attempts it knew to be in progress at a time."""
 
     told: list[Told]
     in_hand: Callable[[int], Mapping[str, int]]
     gone: frozenset[int] = frozenset()
     silent: frozenset[int] = frozenset()
+    away: Collection[int] = ()
     late: Mapping[int, int] = field(default_factory=dict)
 
     def slot(self, one: Told) -> int:
@@ -144,7 +145,7 @@ class World:
         away = range(self.stopped_at, back, STEP)
         nothing = {"reserved": 0, "running": 0}
         late = dict.fromkeys(away[1:], back)
-        return Story(told, lambda at: nothing if at in away else usual(at), late=late)
+        return Story(told, lambda at: nothing if at in away else usual(at), away=away, late=late)
 
     def _killed(self) -> Story:
         """An agent without a journal, killed: it forgets what was in hand, hears nothing for half a
@@ -188,6 +189,8 @@ class World:
         for metric in ("reserved", "running"):
             points = [(slot, float(in_hand[slot][metric])) for slot in slots]
             yield _file(layout, Kind.GAUGE, ("cluster", "all", metric), "", points)
+        up = [(slot, 0.0 if slot in story.away else float(slot - self.begin)) for slot in slots]
+        yield _file(layout, Kind.GAUGE, ("agent", "web1", "uptime_s"), "", up)
 
 
 def _measures(kind: Kind, points: Values) -> Iterator[tuple[str, Points]]:

@@ -7,11 +7,12 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from tests.servers.process import CACHE, Child, MissingProgramError, free_port, program
+from tests.servers.process import CACHE, Child, MissingProgramError, free_port, program, wait_until
 
 CODE = CACHE / "statsd" / "node_modules" / "statsd"
 
@@ -36,6 +37,14 @@ class StatsD:
         )
         config = self._config(flush_seconds, carbon_port)
         (folder / "config.js").write_text(json.dumps(config, indent=2))
+
+    @property
+    def began(self) -> int:
+        """The epoch second from which on it counts its intervals."""
+        wait_until(lambda: time.time() % 1 < 0.3, 2, "the beginning of a second")  # it rounds
+        uptime = re.search(r"uptime: (\d+)", self._say("stats", "END\n\n"))
+        assert uptime
+        return int(time.time()) - int(uptime[1])
 
     def counters(self) -> dict[str, float]:
         """Each counter's sum since the last flush, under the name it was sent by."""

@@ -57,10 +57,11 @@ class Cluster:
         self.broker = broker
         self.workers: list[Worker] = []
         self._folder = folder
-        self._truth = folder / "truth.ndjson"
+        self.path = folder / "truth.ndjson"
+        """Where the truth is written."""
         self._env = {
             "WORKLOAD_BROKER": broker,
-            "WORKLOAD_TRUTH": str(self._truth),
+            "WORKLOAD_TRUTH": str(self.path),
             "PYTHONPATH": str(REPOSITORY),
         }
 
@@ -91,7 +92,7 @@ class Cluster:
         env = {**self._env, "TZ": zone}
         worker = Worker(name, (*flags, *more), self._folder, env, python)
         self.workers.append(worker)
-        return worker.up(self._truth)
+        return worker.up(self.path)
 
     def mix(self, rounds: int = 1) -> None:
         """Have a client publish the mixed workload; return when all of it is over.
@@ -123,11 +124,11 @@ class Cluster:
 
     def truth(self) -> Truth:
         """What has happened so far."""
-        return Truth.read(self._truth)
+        return Truth.read(self.path)
 
     def rows(self) -> list[dict[str, Any]]:
         """The same, line by line."""
-        return lines(self._truth)
+        return lines(self.path)
 
     def __enter__(self) -> Self:
         return self

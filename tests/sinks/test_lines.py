@@ -13,7 +13,10 @@ from celery_statsd.sinks.lines import lines, number, packed, rate, remainder, so
 
 LINE = re.compile(r"[A-Za-z0-9_.-]+:-?\d+(\.\d+)?\|(c|g|ms)(\|@[0-9.]+)?")
 
-PATHS = st.from_regex(r"[A-Za-z0-9_-]{1,12}(\.[A-Za-z0-9_-]{1,12}){1,4}", fullmatch=True)
+PATHS = st.one_of(
+    st.from_regex(r"[A-Za-z0-9_-]{1,12}(\.[A-Za-z0-9_-]{1,12}){1,4}", fullmatch=True),
+    st.sampled_from(["cluster.all.sent", "cluster.all.lost", "cluster.all.running"]),
+)
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 
 
@@ -131,6 +134,18 @@ def test_a_negative_gauge_is_set_to_zero_first(make):
     """Both lines are one unit, so that no packet can part them."""
     batch = make.batch(gauges={"worker.w1.clock_skew_ms": -3.5})
     assert ["worker.w1.clock_skew_ms:0|g\nworker.w1.clock_skew_ms:-3.5|g"] == [*units(batch)]
+
+
+def test_what_balances_leaves_together(make):
+    """The cluster's gauges follow its counters at once, before all that may fill more packets."""
+    batch = make.batch(
+        counters={"cluster.all.sent": 3, "cluster.all.failed": 1, "task.a.sent": 3},
+        gauges={"cluster.all.running": 2.0, "task.a.running": 2.0, "worker.w1.skew": -1.0},
+    )
+    lines_of_cluster = ["cluster.all.sent:3|c", "cluster.all.failed:1|c", "cluster.all.running:2|g"]
+    assert lines_of_cluster == written(batch)[:3]
+    assert written(batch)[2:] == written(remainder(batch, 2))
+    assert ["worker.w1.skew:0|g", "worker.w1.skew:-1|g"] == written(remainder(batch, 5))
 
 
 def test_a_sample_names_its_rate(make):
