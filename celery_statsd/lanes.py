@@ -187,7 +187,10 @@ class Lane:
                 attempts.clear()
 
 
-_NUMBERS = ("sent", "received", "waiting", "oldest", "handed_reserved", "handed_running")
+_NUMBERS = (
+    "sent", "received", "waiting", "oldest", "handed_reserved", "handed_running", "eased",
+    "unfolded",
+)  # fmt: skip
 
 
 def _plain(lane: Lane) -> list[Any]:
@@ -240,7 +243,7 @@ class Lanes:
                 setattr(lane, field, number)
             lane.line.usual += lane.waiting
             lane.gathered, lane.folded, lane.errors = dict(gathered), tuple(folded), dict(errors)
-            lane.times, lane.unfolded = tuple(map(list, times)), True
+            lane.times = tuple(map(list, times))
 
     def enrol(self, life: Life) -> None:
         """From now on what `life` counts is folded."""
@@ -295,22 +298,18 @@ class Lanes:
     @property
     def stride(self) -> int:
         """After how many events `fold_part` is due."""
-        return AT_ONCE // self._parts
+        return AT_ONCE // (PARTS if len(self._lanes) > MUCH else 1)
 
     def fold_part(self, aggregator: Aggregator) -> None:
         """The same for the part of the lanes whose turn it is."""
-        some = list(islice(self._lanes.values(), len(self._lanes) // self._parts + 1))
-        self._fold_in_turn(aggregator, some)
+        part = len(self._lanes) * self.stride // AT_ONCE + 1
+        self._fold_in_turn(aggregator, list(islice(self._lanes.values(), part)))
 
     def ease(self, aggregator: Aggregator) -> None:
         """Fold some lanes, if so many have news that to fold them all would take its time."""
         news = [lane for lane in self._lanes.values() if lane.has_news]
         if len(news) > MUCH:
             self._fold_in_turn(aggregator, news[:EASED])
-
-    @property
-    def _parts(self) -> int:
-        return PARTS if len(self._lanes) > MUCH else 1
 
     def _fold_in_turn(self, aggregator: Aggregator, some: Sequence[Lane]) -> None:
         for lane in self._fold(aggregator, some):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.proxy import Proxy
-from tests.servers.process import answers
+from tests.servers.process import answers, wait_until
 
 
 @pytest.fixture
@@ -93,9 +93,9 @@ def test_reset_and_refuse(proxy: Proxy) -> None:
             proxy.set(mode)
             with pytest.raises(ConnectionResetError):
                 peer.recv(1)
-        assert listening == answers(proxy.port)
+        wait_until(lambda want=listening: want == answers(proxy.port), 10, mode)  # type: ignore[misc]
         proxy.set("pass")
-        assert answers(proxy.port)
+        wait_until(lambda: answers(proxy.port), 10, "it listens")
 
 
 def test_a_slow_line_takes_its_time(proxy: Proxy) -> None:

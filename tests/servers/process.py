@@ -98,7 +98,8 @@ class Child:
         self._told_to_end = False
 
     def start(self, ready: Callable[[], object], seconds: float = 30) -> Self:
-        """Start, and return once `ready` holds. Raises StartError with the child's output."""
+        """Start, and return once `ready` holds; it may have done its work by then, and ended well.
+        Raises StartError with the child's output."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -116,7 +117,7 @@ class Child:
         except TimeoutError as error:
             self.kill()
             raise StartError(f"{error}\n{self.output()}") from None
-        if self._dead():
+        if self._dead() and not (self._process.returncode == 0 and ready()):
             code = self.kill()
             raise StartError(f"{self.name} ended with {code}\n{self.output()}")
         return self
