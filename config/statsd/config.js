@@ -13,7 +13,9 @@
   graphitePort: +(process.env.GRAPHITE_PORT || 2003),
   backends: ["./backends/graphite"],
 
-  // The agent's flush_interval, and the first retention of Graphite's storage-schemas.conf.
+  // The agent's flush_interval, and the first retention of Graphite's storage-schemas.conf. A StatsD
+  // flushes at the seconds it was started at; 9, 19, 29 ... are bad ones, for a flush that is half a
+  // second late then falls into the next point of Graphite, which keeps one of two.
   flushInterval: 10000,
 
   // stats.counters.<name>.count, .rate: the names that dashboards and alerts take unless they are
