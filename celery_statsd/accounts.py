@@ -19,6 +19,9 @@ JOINED = "joined"
 MARKS = 60
 """Marks whose stands are kept: as many as an understudy keeps flushes."""
 
+FAR = 1 << 40
+"""Starts: a loss meter that begins so far ahead tells no loss."""
+
 
 class Account(NamedTuple):
     """Of a worker's process: what its last heartbeat told and when (its own clock; 0: it never
@@ -106,3 +109,20 @@ def _are_of_one_life(one: Account, other: Account) -> bool:
     the later heartbeat tells less."""
     grown, later = one.processed - other.processed, one.stamp - other.stamp
     return one.pid == other.pid and grown * later >= 0
+
+
+def held_back(bases: Mapping[str, int]) -> dict[str, int]:
+    """Bases from which no loss is told, see `released`."""
+    return {name: base + FAR for name, base in bases.items() if base < FAR // 2}
+
+
+def released(bases: Mapping[str, int]) -> dict[str, int]:
+    """Of those that are held back, what they were."""
+    return {name: base - FAR for name, base in bases.items() if base >= FAR // 2}
+
+
+def withheld(accounts: Mapping[str, Account]) -> dict[str, Account]:
+    """Accounts from which no loss is told."""
+    return {
+        name: account._replace(starts=account.starts + FAR) for name, account in accounts.items()
+    }

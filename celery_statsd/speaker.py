@@ -10,7 +10,8 @@ Laws:
    said (see `understudy`). Whoever takes over says what was not.
 3. What was missed while others heard it is no loss: where one at a time is served the loss meter
    begins anew, in a chorus it goes on from where the last speaker stood (see `accounts`). What
-   others have said meanwhile is not said again.
+   others have said meanwhile is not said again. Who comes back tells no loss before the next mark
+   is said: what it missed since the last one others may have heard.
 4. A Redis that lost its memory may be found first by an agent that was away while others spoke. So
    each tells what it knows to be said, and nobody speaks, nor tells a loss, before all had the time
    to come back.
@@ -18,12 +19,12 @@ Laws:
 All calls but `beat` are made with the pipeline's lock held; `beat` takes it itself.
 """
 
-import math
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
+from celery_statsd import accounts
 from celery_statsd.accounts import JOINED, Accounts, bases_of, is_behind
 from celery_statsd.chronicle import Chronicle, Flush
 from celery_statsd.log import Log
@@ -37,9 +38,6 @@ from celery_statsd.vitals import Vitals
 
 REGATHER = LONGEST_WAIT + 2.0
 """Seconds in which all agents of a chorus have found a broker that is back."""
-
-FAR = 1 << 40
-"""Starts: a loss meter that begins so far ahead tells no loss."""
 
 SKEW = 60.0
 """Seconds by which the clocks of the agents of a chorus may differ."""
@@ -73,6 +71,7 @@ class Speaker:
         self._aside = escape(host)
         self._served_since: float | None = None
         self._has_rivals = False
+        self._holds = True  # losses back; an earlier process may have left them so
         self._retired: list[Outlet] = []
         self._understudy = Understudy()
         self._mine: dict[int, str] = {}
@@ -205,6 +204,8 @@ class Speaker:
         last = self.leaving and mark.mine  # another's says nothing of what comes behind it
         if last:
             self._settle(now)
+        if mark.mine:
+            self._let_go()
         flush = self._chronicle.flush(now, last, mark.stamp, mark.cut)
         self._chronicle.begin_anew(now)
         self._vitals.flush_took = time.perf_counter() - began
@@ -242,6 +243,8 @@ class Speaker:
         if bases.items() - bases_of(stands).items():
             self._chronicle.rebase(bases)
         self._known = said
+        if not self._waits_until:
+            self._let_go()
 
     def _join(self, joined: Joined, now: float) -> None:
         """Go on in the chorus. Others may have cut meanwhile, and say what we have added up."""
@@ -255,14 +258,13 @@ class Speaker:
             self._drop_kept()
             self._accounts.note(last, self._chronicle.pipeline.stands())
             self._accounts.note(JOINED, self._chronicle.pipeline.stands())
-            if said:
-                self._chronicle.expect(said.accounts)
         elif not last and self._has_rivals:
             self._wait(now)
         if said:
             self._account(said)
         elif self._known:
             self._source.say(self._known)
+        self._hold_back()
 
     def _knows(self, cut: str) -> bool:
         return cut in self._accounts or cut == self._chronicle.cut
@@ -273,23 +275,30 @@ class Speaker:
         self._stamp = (max(now, self._stamp) // self.interval + 1) * self.interval
         cut = f"{JOINED}:{now}"
         self._keep_for_others(self._chronicle.flush(now, stamp=self._stamp, cut=cut))
-        stands = self._chronicle.pipeline.stands()
-        self._accounts.note(JOINED, stands)
-        self._chronicle.rebase(held_back(bases_of(stands)))
+        self._accounts.note(JOINED, self._chronicle.pipeline.stands())
 
     def _has_waited(self, stamp: float) -> bool:
         if self._waits_until > stamp:
             return False
         self._waits_until = 0.0
-        held = self._held()
-        if held:
-            self._chronicle.rebase(held)
         return True
 
+    def _hold_back(self) -> None:
+        self._chronicle.rebase(accounts.held_back(bases_of(self._chronicle.pipeline.stands())))
+        if self._known:
+            self._chronicle.expect(accounts.withheld(self._known.accounts))
+        self._holds = True
+
+    def _let_go(self) -> None:
+        """Tell losses again: what is not said by now nobody else has heard."""
+        if self._holds:
+            self._holds = False
+            self._chronicle.rebase(self._held())
+            self._chronicle.expect(self._known.accounts if self._known else {})
+
     def _held(self) -> dict[str, int]:
-        """From where the losses that are held back are to be measured; an earlier process may have
-        left them so."""
-        return released(bases_of(self._chronicle.pipeline.stands()))
+        """From where the losses that are held back are to be measured."""
+        return accounts.released(bases_of(self._chronicle.pipeline.stands()))
 
     def _drop_kept(self) -> None:
         """Somebody else has said it."""
@@ -305,7 +314,7 @@ class Speaker:
             return
         chorus = self._source.chorus  # nobody will go on with what is in flight, nor hear the rest
         if chorus:
-            self._has_waited(math.inf)
+            self._let_go()
         self._chronicle.pipeline.settle(now, deaf_from_now=chorus)
 
     def _say_own(self, now: float) -> None:
@@ -353,8 +362,8 @@ class Speaker:
             if number in self._mine:
                 lacking = [one for one in chronicle.sinks if chronicle.lacks(one, number)]
                 cut = self._mine[number]
-                accounts = self._accounts.at(cut, self._held())
-                self._source.say(Said(cut, tuple(lacking), accounts))
+                told = self._accounts.at(cut, self._held())
+                self._source.say(Said(cut, tuple(lacking), told))
             done = chronicle.delivered_to_all
             self._mine = {of: cut for of, cut in self._mine.items() if of > done}
 
@@ -365,16 +374,6 @@ class Speaker:
                 self._vitals.bury(outlet)
         self._retired = [outlet for outlet in self._retired if outlet.is_alive()]
         return self.outlets + self._retired
-
-
-def held_back(bases: Mapping[str, int]) -> dict[str, int]:
-    """Bases from which no loss is told, see `released`."""
-    return {name: base + FAR for name, base in bases.items() if base < FAR // 2}
-
-
-def released(bases: Mapping[str, int]) -> dict[str, int]:
-    """Of those that are held back, what they were."""
-    return {name: base - FAR for name, base in bases.items() if base >= FAR // 2}
 
 
 def aside(batch: Batch, reporter: str, with_queues: bool = False) -> Batch:

@@ -271,6 +271,37 @@ def test_a_worker_that_the_speaker_does_not_know() -> None:
         assert_told(stage)
 
 
+@pytest.mark.parametrize("lasting", [True, False], ids=["journal", "no journal"])
+def test_what_was_missed_since_the_last_mark_is_no_loss(tmp_path: Path, lasting: bool) -> None:
+    """Others heard it, and say it at the next one: until that is heard of, whoever came back tells
+    no loss, whatever heartbeats say meanwhile. What was heard by nobody is told all the same."""
+    with Stage(journals(tmp_path) if lasting else [None, None]) as stage:
+        warm_up(stage)
+        stage.settle()
+        there, back = sorted(stage.agents, key=lambda one: one.voice.identity != stage.wire.lease)
+        back.kill()
+        work(stage, 50)
+        stage.unheard(7)
+        back.start()
+        work(stage, 2)
+        stage.beat()
+        hear(stage)
+        for _ in range(3):  # the flush is on its way
+            stage.wire.now += FREQ
+            stage.pulse()
+            hear(stage)
+        for sink in range(len(SINKS)):
+            while there.mail[sink].entries:
+                there.deliver(sink)
+        hear(stage)
+        there.kill()
+        for _ in range(10):
+            stage.go_on(1)
+        stage.settle()
+        assert_told(stage)
+        assert {7} == {sums.counters["events_lost"] for sums in stage.sums.values()}
+
+
 def assert_told(stage: Stage) -> None:
     """What is missing is told, and nothing counted twice."""
     for sums in stage.sums.values():

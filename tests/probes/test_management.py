@@ -48,7 +48,7 @@ def test_what_rabbitmqctl_tells_is_told(rabbitmq: RabbitMQ) -> None:
         worker.basic_qos(0, 2, False)
         worker.basic_consume("mails", callback=lambda _: None)
         worker.connection.drain_events(timeout=5)
-        sight_when(probe, lambda found: found["mails"].unacked == 2 and _is_told_whole(found))
+        sight_when(probe, _is_told_whole)
         wait_until(
             lambda: probe.look([]).memory_bytes is not None, PATIENCE, "the node's statistics"
         )
@@ -81,11 +81,10 @@ def test_the_age_of_the_oldest_is_told_where_messages_have_a_time(rabbitmq: Rabb
 
 
 def _is_told_whole(found: dict[str, QueueFacts]) -> bool:
-    """RabbitMQ keeps the counts of messages apart from the rest, and may tell them first."""
-    rest = [
-        (facts.consumers, facts.memory_bytes) for facts in found.values() if facts.name != "gone"
-    ]
-    return len(rest) == 2 and all(None not in told for told in rest)
+    """RabbitMQ keeps the counts of messages apart from the rest, and tells both some time later."""
+    mails, etl = found["mails"], found["etl"]
+    told = (mails.length, mails.unacked, mails.consumers, etl.consumers) == (3, 2, 1, 0)
+    return told and None not in (mails.memory_bytes, etl.memory_bytes, etl.length)
 
 
 def _is_dated(found: dict[str, QueueFacts]) -> bool:

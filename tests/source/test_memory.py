@@ -29,6 +29,7 @@ def test_every_event_of_a_worker_in_this_process_arrives(exchange: str) -> None:
         event_exchange=exchange,
         task_send_sent_event=True,
         worker_send_task_events=True,
+        task_default_queue=f"tasks.{exchange}",  # the usual one is every test's of this process
         task_ignore_result=True,
         broker_transport_options={"polling_interval": 0.01},
     )
