@@ -1,6 +1,6 @@
 """The agents: can their numbers be trusted, and what do they cost?"""
 
-from celery_statsd.dashboards.overview import silent
+from celery_statsd.dashboards.overview import UNKNOWN, silent
 from celery_statsd.dashboards.panels import (
     CARE,
     OK,
@@ -37,7 +37,7 @@ STATE = Row(
         should_be_zero(
             "Silent", "Does every agent speak?", silent("$agent"),
             "Agents heard in the last day that have said nothing for six flushes, a minute as a "
-            "rule. Red from 1: what they count is missing.",
+            "rule. Red from 1: what they count is missing.", empty=UNKNOWN,
         ),
         should_be_zero(
             "Send errors", "Did all reach StatsD?", total(counter("sink_errors")),

@@ -40,6 +40,9 @@ TAKERS = "the broker is Redis, and no worker has answered what it takes from"
 
 UNTOLD = "no agent has spoken in the chosen time"
 
+UNKNOWN = "none has been heard of for three minutes"
+"""A day is told in points of a minute, and an agent is known from its third on."""
+
 YOUNG = 5
 """Seconds: an agent of that age has heard the heartbeat of every worker."""
 
@@ -171,7 +174,7 @@ SHOULD_BE_ZERO = Row(
             "minute as a rule. While this is red, no other number here is news. An agent you "
             "removed counts for a day. Over more than some hours Graphite's points are coarser, "
             "and six of them longer.",
-            link=AGENTS,
+            empty=UNKNOWN, link=AGENTS,
         ),
         should_be_zero(
             "Agent errors", "Did the watcher lose anything?",
