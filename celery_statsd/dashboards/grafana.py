@@ -169,9 +169,8 @@ def _defaults(panel: Panel, taste: Taste) -> dict[str, Any]:
         defaults["decimals"] = panel.places or 0
     if panel.type == "timeseries" and not panel.signed:
         defaults["min"] = 0
-    if panel.empty and panel.type not in ("stat", "timeseries"):
-        # A tile is too small for it, and a graph would say it of every hole, too.
-        defaults["noValue"] = f"Nothing: {panel.empty}"
+    if panel.empty and panel.type != "timeseries":  # which would say it of every hole, too
+        defaults["noValue"] = "-" if panel.type == "stat" else f"Nothing: {panel.empty}"
     if panel.link:
         defaults["links"] = [_link(panel.link, taste)]
     return defaults

@@ -250,3 +250,14 @@ def test_only_what_can_be_answered_is_asked() -> None:
     panel = next(p for p in overview.DASHBOARD.panels if p.title == "Most time used")
     assert () == shown(panel, Layout(FLAVOURS["bucky"]))
     assert 1 == len(shown(panel, Layout()))
+
+
+@each_dashboard
+def test_who_is_empty_says_why(dashboard: Dashboard) -> None:
+    """In its own words, where there is room for them; a graph has holes, and says nothing."""
+    panels = document(dashboard, Taste())["panels"]
+    made = {panel["title"]: panel for panel in panels if panel["type"] != "row"}
+    for panel in dashboard.panels:
+        told = made[panel.title]["fieldConfig"]["defaults"].get("noValue")
+        room = {"stat": "-", "timeseries": None}
+        assert told == (room.get(panel.type, f"Nothing: {panel.empty}") if panel.empty else None)
