@@ -192,6 +192,7 @@ class Speaker:
     def _flush(self, now: float) -> None:
         began = time.perf_counter()
         self._vitals.note(self._all())
+        self._let_go()  # of what it held back while it was one of a chorus
         flush = self._chronicle.flush(now)
         self._chronicle.begin_anew(now)
         self._vitals.flush_took = time.perf_counter() - began

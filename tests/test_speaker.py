@@ -302,6 +302,20 @@ def test_what_was_missed_since_the_last_mark_is_no_loss(tmp_path: Path, lasting:
         assert {7} == {sums.counters["events_lost"] for sums in stage.sums.values()}
 
 
+def test_who_leaves_the_chorus_tells_what_it_held_back() -> None:
+    """Its user may not take part any more, and it comes back alone: no mark will ever be said."""
+    with Stage([None]) as stage:
+        (agent,) = stage.agents
+        agent.start()
+        agent.voice.renew()
+        stage.settle()
+        stage.unheard(5)
+        agent.join()
+        agent.voice.chorus = False
+        stage.settle()
+        assert {5} == {sums.counters["events_lost"] for sums in stage.sums.values()}
+
+
 def assert_told(stage: Stage) -> None:
     """What is missing is told, and nothing counted twice."""
     for sums in stage.sums.values():
