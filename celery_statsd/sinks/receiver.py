@@ -1,14 +1,14 @@
 """What the kernel of this host knows of the socket that our datagrams go to.
 
 A UDP socket whose buffer is full loses datagrams, and `send` says nothing of it. When it is a
-socket of this host, Linux tells: /proc/self/net/udp and udp6 have a row for each, with the bytes
-that wait in it and the datagrams it had no room for. Format: linux net/ipv4/udp.c,
-udp4_format_sock.
+socket of this host, Linux tells the bytes that wait in it and the datagrams it had no room for: to
+those who ask for it alone (see `diagnosis`), else in /proc/self/net/udp and udp6, which have a row
+for each. Format: linux net/ipv4/udp.c, udp4_format_sock.
 
 Nothing is known of a receiver on another host or in another network namespace (a container
 behind a forwarded port), nor anywhere but on Linux. A row counts the datagrams of all its
-senders, not ours alone. Sockets that share one address are added up: the kernel gives each
-datagram to one of them, and we are not told to which.
+senders, not ours alone. In the tables sockets that share one address are added up: the kernel
+gives each datagram to one of them, and they do not tell to which.
 """
 
 import ipaddress
@@ -16,19 +16,11 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from celery_statsd.sinks.base import Tally
+from celery_statsd.sinks.diagnosis import Diagnosis, Row
 
 TABLES = Path("/proc/self/net")
-
-
-class Row(NamedTuple):
-    """A bound and unconnected UDP socket: `waiting` in bytes of the kernel's own bookkeeping."""
-
-    inode: str
-    waiting: int
-    drops: int
 
 
 class Receiver:
@@ -39,6 +31,7 @@ class Receiver:
 
     def __init__(self, sock: socket.socket, tally: Tally) -> None:
         self.tally = tally
+        self._diagnosis = Diagnosis(sock)
         self._port = sock.getpeername()[1]
         self._tiers = _tiers(sock.getpeername()[0]) if _is_here(sock) else ()
         self._drops = {row.inode: row.drops for row in self._rows()}
@@ -51,10 +44,18 @@ class Receiver:
             self._drops[row.inode] = row.drops
         return sum(row.waiting for row in rows) if rows else None
 
+    def close(self) -> None:
+        """Look no more."""
+        self._diagnosis.close()
+
     def _rows(self) -> list[Row]:
-        """The rows bound most closely to the address: to it alone, else to any address."""
+        """The row of the socket or, by the tables, those bound most closely to the address: to it
+        alone, else to any address."""
         if not self._tiers:
             return []
+        if self._diagnosis.works:
+            row = self._diagnosis.row()
+            return [row] if row else []
         tables = {name: list(_bound(name, self._port)) for name in ("udp", "udp6")}
         for table, address in self._tiers:
             rows = [row for bound, row in tables[table] if bound == address]
@@ -76,7 +77,7 @@ def _bound(table: str, port: int) -> Iterator[tuple[str, Row]]:
             address, _, its_port = fields[1].partition(":")
             if int(its_port, 16) == port and not fields[2].strip("0:"):
                 waiting = int(fields[4].partition(":")[2], 16)
-                yield address, Row(fields[9], waiting, int(fields[12]))
+                yield address, Row(int(fields[9]), waiting, int(fields[12]))
 
 
 def _is_here(sock: socket.socket) -> bool:

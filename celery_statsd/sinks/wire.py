@@ -96,6 +96,11 @@ class UdpClient(DatagramClient):
         """Count what the receiver has had no room for, if that can be known."""
         self._receiver.look()
 
+    def close(self) -> None:
+        """Let go of the socket, and look no more."""
+        self._receiver.close()
+        super().close()
+
     def _put(self, wire: bytes) -> None:
         self._pace.make_room(len(wire))
         super()._put(wire)
