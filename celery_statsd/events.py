@@ -217,7 +217,11 @@ Known = (
 NAMES = ("hostname", "uuid", "name", "queue")
 KNOWN_TYPES = frozenset(struct.__struct_config__.tag for struct in Known.__args__)
 
-_fast = msgspec.json.Decoder(list[Known] | Known).decode
+read = msgspec.json.Decoder(list[Known] | Known).decode
+"""The event, or the list of them, in a body of at most LONGEST_BODY. Raises one of UNSOUND when not
+all in it is sound and known."""
+
+UNSOUND = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -242,19 +246,13 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
 
 def decode(body: bytes) -> Decoded:
     """All events in `body`, in their order. Never raises: what is bad is told by its reason."""
-    events = decode_sound(body)
-    return _decode_one_by_one(body) if events is None else Decoded(events)
-
-
-def decode_sound(body: bytes) -> list[Known] | None:
-    """The same of a body in which all is sound and known; None when not all is."""
-    if len(body) > LONGEST_BODY:
-        return None
     try:
-        events: list[Known] | Known = _fast(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return None
-    return events if isinstance(events, list) else [events]
+        found = read(body) if len(body) <= LONGEST_BODY else None
+    except UNSOUND:
+        found = None
+    if found is None:
+        return _decode_one_by_one(body)
+    return Decoded(found if isinstance(found, list) else [found])
 
 
 def _decode_one_by_one(body: bytes) -> Decoded:

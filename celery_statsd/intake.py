@@ -17,7 +17,7 @@ UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "binary", ""})
 MOST_FACTS = 10_000
 """Facts of which is remembered what to do: one for each sender."""
 
-_OURS = ""
+_OURS, _UNKNOWN = "", "?"
 
 
 class Intake:
@@ -38,7 +38,9 @@ class Intake:
         try:
             for message in messages:
                 facts = message.facts
-                verdict = known[facts] if facts in known else self._judge(facts)
+                verdict = known.get(facts, _UNKNOWN)
+                if verdict is _UNKNOWN:
+                    verdict = self._judge(facts)
                 if verdict == _OURS:
                     bodies.append(message.body)
                 elif verdict is None:

@@ -1,36 +1,21 @@
 """The river, one object with no thread, socket or clock in it.
 
-    body -> decode -> tracker, roster -> rules -> aggregator -> Batch
+    body -> sluice (decode) -> tracker, roster -> rules -> aggregator -> Batch
 
-`feed` takes a message's body, `tick` lets time pass, `flush` gives what has added up.
+`feed` takes messages' bodies, `tick` lets time pass, `flush` gives what has added up.
 All times are epoch seconds.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from celery_statsd.accounts import Account, Stand
 from celery_statsd.aggregator import Aggregator
 from celery_statsd.crew import Hand
-from celery_statsd.events import (
-    OUTCOMES,
-    Event,
-    Failed,
-    Known,
-    Moment,
-    Received,
-    Retried,
-    Sent,
-    Started,
-    Succeeded,
-    TaskEvent,
-    WorkerEvent,
-    decode,
-    decode_sound,
-)
+from celery_statsd.events import OUTCOMES, Moment
 from celery_statsd.lanes import Lanes
-from celery_statsd.ledger import Doubles, Ledger, Trail
+from celery_statsd.ledger import Ledger
 from celery_statsd.life import Index, Life
 from celery_statsd.metric import OWN, Batch
 from celery_statsd.names import Names
@@ -39,6 +24,7 @@ from celery_statsd.roster import Roster
 from celery_statsd.rules import COUNTERS, WORDS
 from celery_statsd.scope import CLUSTER, Scope
 from celery_statsd.scribe import Scribe
+from celery_statsd.sluice import Sluice
 from celery_statsd.standing import hands_of, note_in_flight, note_workers, shown
 from celery_statsd.task import Stage
 from celery_statsd.tracker import Tracker
@@ -69,7 +55,6 @@ class Pipeline:
         lost_after: float = 30.0,
         unreported_after: float = 60.0,
     ) -> None:
-        self.ledger = Ledger()
         self.answers: Mapping[str, Mapping[str, float]] = {}
         self._scope = scope
         self._names = Names(prefix, app, scope.reporter, WORDS, host)
@@ -80,18 +65,17 @@ class Pipeline:
         self._tracker = Tracker(clocks, max_attempts, lost_after, unreported_after, scope)
         self._lanes = Lanes(self._tracker.queues)
         self._passages = Passages(self._tracker, self._lanes, clocks, scope, unreported_after)
-        self._usual: dict[type, Callable[[Any, Life, float], bool]] = {
-            Received: self._passages.received,
-            Started: self._passages.started,
-            Succeeded: self._passages.succeeded,
-            Failed: self._passages.failed,
-            Retried: self._passages.retried,
-        }
+        self._sluice = Sluice(
+            scope,
+            scribe=self._scribe,
+            roster=self._roster,
+            tracker=self._tracker,
+            lanes=self._lanes,
+            passages=self._passages,
+        )
         self._max_attempts = max_attempts
-        self._lags: list[float] = []
-        self._unfolded, self._stride = 0, self._lanes.stride
+        self._stride = self._lanes.stride
         self._host = host
-        self._doubles = Doubles()
 
     def begin(self, now: float) -> None:
         """The first interval begins at `now`."""
@@ -103,15 +87,15 @@ class Pipeline:
         return {
             "lanes": self._lanes.dump(index),
             "passages": self._passages.dump(index),
-            "lags": list(self._lags),
-            "unfolded": self._unfolded,
+            "lags": list(self._sluice.lags),
+            "unfolded": self._sluice.unfolded,
             "tracker": self._tracker.dump(index),
             "roster": self._roster.dump(index),
             "lives": index.dump(),
             "aggregator": self._aggregator.dump(),
             "names": self._names.dump(),
             "ledger": self.ledger.dump(),
-            "doubles": self._doubles.dump(),
+            "doubles": self._sluice.doubles.dump(),
             "scribe": self._scribe.dump(),
         }
 
@@ -124,10 +108,10 @@ class Pipeline:
         self._tracker.load(state["tracker"], lives)
         self._lanes.load(state["lanes"], lives)
         self._passages.load(state["passages"], lives)
-        self._lags, self._unfolded = list(state["lags"]), state["unfolded"]
         self._stride = self._lanes.stride
-        self._doubles.load(state["doubles"])
-        self.ledger = Ledger.load(state["ledger"])
+        self._sluice.lags, self._sluice.unfolded = list(state["lags"]), state["unfolded"]
+        self._sluice.doubles.load(state["doubles"])
+        self._sluice.ledger = Ledger.load(state["ledger"])
         self._scribe.load(state["scribe"])
 
     def restart(self, family: str, entity: str) -> None:
@@ -135,19 +119,22 @@ class Pipeline:
         keeps itself go on where they were."""
         self._scribe.restart(family, entity, but=self._totals())
 
+    @property
+    def ledger(self) -> Ledger:
+        """Where the events went."""
+        return self._sluice.ledger
+
     def feed(self, body: bytes, now: float) -> None:
         """Take in one message's body, come at `now`. Never raises, whatever it holds."""
-        events = decode_sound(body)
-        if events is None:
-            events = self._sift(body)
-        if events:
-            self.ledger.events += len(events)
-            self._take(events, now)
-            self._lags.append(now - events[-1].timestamp)
-            self._unfolded += len(events)
-            if self._unfolded > self._stride:
-                self._lanes.fold_part(self._aggregator)
-                self._fold_lags()
+        self.feed_all(iter((body,)), now)
+
+    def feed_all(self, bodies: Iterator[bytes], now: float) -> None:
+        """Take in the bodies of some messages that came at `now`. After a fault of ours it may be
+        called again with the same iterator: see `Sluice.take`."""
+        self._sluice.take(bodies, now)
+        if self._sluice.unfolded > self._stride:
+            self._lanes.fold_part(self._aggregator)
+            self._fold_lags()
 
     def refuse(self, reason: str) -> None:
         """Count a message that is not even tried: its reason is one word."""
@@ -267,77 +254,6 @@ class Pipeline:
         entered = sum(list(terms.values())[:3])
         return {**terms, "difference": 2 * entered - sum(terms.values())}
 
-    def _sift(self, body: bytes) -> list[Known]:
-        """The sound events of a body in which not all are; the others are counted."""
-        decoded, ledger = decode(body), self.ledger
-        ledger.events += len(decoded.bad) + decoded.custom
-        ledger.bad.update(decoded.bad)
-        ledger.dropped["custom"] += decoded.custom
-        return decoded.events
-
-    def _take(self, events: Sequence[Known], now: float) -> None:
-        """What one message held: its events are of one process, as a rule."""
-        ways, ledger, doubles = self._usual, self.ledger, self._doubles
-        doubles.prepare(len(events))
-        hostname, pid = (first := events[0]).hostname, first.pid
-        trail, life = doubles.trail((hostname, pid)), None
-        for event in events:
-            if event.pid != pid or event.hostname != hostname:
-                hostname, pid = event.hostname, event.pid
-                trail, life = doubles.trail((hostname, pid)), None
-            way = ways.get(type(event))
-            if way is None:
-                self._take_other(event, trail, now)
-                life = None
-            elif trail.saw(event.clock, event.timestamp):
-                self._note_double()
-            else:
-                life = life or self._life_of(event, now)
-                if way(event, life, now):
-                    ledger.counted += 1
-                else:
-                    self._take_unusual(cast("TaskEvent", event), life, now)
-                    life = None
-
-    def _take_other(self, event: Known, trail: Trail, now: float) -> None:
-        """What no worker says of a usual task."""
-        if isinstance(event, WorkerEvent):
-            if trail.saw_aside(event.clock, event.timestamp):
-                self._note_double()
-                return
-            self.ledger.counted += 1
-            self._scribe.measure(self._roster.observe(event, now))
-        elif trail.saw(event.clock, event.timestamp):
-            self._note_double()
-        elif isinstance(event, Sent):
-            self._take_sending(event, now)
-        elif isinstance(event, TaskEvent):
-            self._take_unusual(event, self._life_of(event, now), now)
-
-    def _note_double(self) -> None:
-        self.ledger.doubled += 1
-        self._doubles.again()
-
-    def _take_sending(self, event: Sent, now: float) -> None:
-        host = self._roster.clocks.hear(event.hostname, event.timestamp, now)
-        owned = self._scope.owns(event.uuid)
-        if owned:
-            self.ledger.counted += 1
-        else:
-            self.ledger.dropped["shared"] += 1  # another partition counts it
-        if not self._passages.sent(event, host, owned):
-            self._passages.hand_over(event.uuid)
-            self._scribe.measure(self._tracker.sent(event))
-
-    def _life_of(self, event: Event, now: float) -> Life:
-        life = self._roster.booked(event, now)
-        if life is None:
-            life, told = self._roster.life(event, now)
-            self._scribe.measure(told)
-        if not life.enrolled:
-            self._lanes.enrol(life)
-        return life
-
     def _settle(self, now: float, at_once: bool = False) -> None:
         """Conclude what nobody tells; of the usual tasks the tracker does, if anybody."""
         self._scribe.measure(self._tracker.admit(now, at_once))
@@ -345,26 +261,17 @@ class Pipeline:
         self._scribe.measure(self._tracker.settle(now, at_once, bounded=False))
         self._scribe.measure(self._passages.thin_out(self._max_attempts))
 
-    def _take_unusual(self, event: TaskEvent, life: Life, now: float) -> None:
-        self._passages.hand_over(event.uuid)
-        changes = self._tracker.observe(event, life, now)
-        if changes is None:
-            self.ledger.dropped["second_end"] += 1
-        else:
-            self.ledger.counted += 1
-            self._scribe.measure(changes)
-
     def _fold(self) -> None:
         """Let the aggregator have what was put aside for it."""
         self._lanes.fold(self._aggregator)
         self._fold_lags()
 
     def _fold_lags(self) -> None:
-        self._unfolded, self._stride = 0, self._lanes.stride
-        lags = self._lanes.milliseconds(self._lags)
+        self._sluice.unfolded, self._stride = 0, self._lanes.stride
+        lags = self._lanes.milliseconds(self._sluice.lags)
         if lags:
             self._aggregator.time_all("agent", self._host, "event_lag", lags)
-        self._lags.clear()
+        self._sluice.lags.clear()
 
     def _in_flight(self) -> Iterator[tuple[Stage, str, int]]:
         """How much waits and runs, by stage and task name."""

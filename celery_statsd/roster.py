@@ -26,6 +26,7 @@ from typing import Any
 from celery_statsd.accounts import Account, Stand, stand_of
 from celery_statsd.clocks import Clocks
 from celery_statsd.events import Change, Event, Moment, Offline, Online, WorkerEvent
+from celery_statsd.ledger import Sender
 from celery_statsd.life import Index, Life, State
 
 BATCHING = 1.0
@@ -147,11 +148,11 @@ class Roster:
         self.clocks.observe(life.host, event.timestamp, now)
         return life, told
 
-    def booked(self, event: Event, now: float) -> Life | None:
-        """The life that sent a task event, if it was booked by `life` within BOOKED seconds; to be
-        heard of it then tells nothing more."""
-        life = self._lives.get((event.hostname, event.pid))
-        if life is None or not 0.0 <= now - life.booked_at < BOOKED:
+    def booked(self, sender: Sender, now: float) -> Life | None:
+        """The enrolled life of that process, if it was booked by `life` within BOOKED seconds: to
+        be heard of it then tells nothing more."""
+        life = self._lives.get(sender)
+        if life is None or not life.enrolled or not 0.0 <= now - life.booked_at < BOOKED:
             return None
         life.seen_at = now
         return life

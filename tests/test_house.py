@@ -38,7 +38,8 @@ FLOORS = (
     ("interview",),
     ("chronicle", "replay", "outlet", "turnstile"),
     ("pipeline",),
-    ("passages", "scribe", "standing"),
+    ("sluice", "standing"),
+    ("passages", "scribe"),
     ("suspects",),
     ("passage",),
     ("lanes",),
@@ -67,7 +68,7 @@ DOORS = {
 HEART = (
     "events", "choice", "task", "tracker", "endings", "queues", "life", "accounts", "roster",
     "clocks", "crew", "findings", "probes.base", "rules.*", "lanes", "passage", "passages",
-    "suspects", "aggregator", "scribe", "names", "ledger", "metric", "pipeline", "scope",
+    "suspects", "aggregator", "scribe", "names", "ledger", "metric", "pipeline", "scope", "sluice",
     "standing", "trends", "alerts.rule", "alerts.judgement",
 )  # fmt: skip
 """What has no thread, socket or clock in it."""

@@ -2,9 +2,10 @@
 
 py-amqp reads a message with nine calls of the kernel and spends most of its time between them. Here
 one large read is walked: a delivery on our channel that lies whole in it becomes a Message by three
-unpackings and two look-ups, many of them in one go where they are all alike. Everything else (heartbeats, answers, closes, other channels, a body in
-several frames, properties nobody can read) goes to py-amqp as the frame it is. What is not whole
-yet goes back to where py-amqp looks first, so that either may read next.
+unpackings and two look-ups, many of them in one go where they are all alike. Everything else
+(heartbeats, answers, closes, other channels, a body in several frames, properties nobody can read)
+goes to py-amqp as the frame it is. What is not whole yet goes back to where py-amqp looks first, so
+that either may read next.
 
 AMQP 0-9-1: 2.3.5 (frames), 4.2.6 (content), 1.8.3.13 (basic.deliver).
 """
@@ -107,7 +108,12 @@ class Walker:
         """Take the deliveries from `at` on, as long as they are like most: to our consumer, whole,
         with a body in one frame, properties and a place that are known. Where another thing
         begins."""
-        end, add, facts_of, key_of = len(data), self.messages.append, self._facts.get, self._keys.get
+        end, add, facts_of, key_of = (
+            len(data),
+            self.messages.append,
+            self._facts.get,
+            self._keys.get,
+        )
         deliver, head, content = self._leads
         try:
             while True:

@@ -67,7 +67,7 @@ class Unwrapper:
 
     def message(self, envelope: bytes) -> Message:
         """The message in `envelope`; never raises (see BAD_ENVELOPE)."""
-        end, tag = envelope.find(b'"', len(_HEAD)), envelope.rfind(_TAG)
+        end, tag = envelope.find(b'"', len(_HEAD)), len(envelope) - _TAGGED
         known = self._known.get(envelope[end:tag])
         if known is None:
             return self._learnt(envelope, end, tag)
@@ -87,8 +87,8 @@ class Unwrapper:
 
 
 def _body(envelope: bytes, end: int, tag: int) -> bytes | None:
-    """The body that ends there, before a tag that begins there; None when that cannot be."""
-    if not envelope.startswith(_HEAD) or len(envelope) != tag + _TAGGED:
+    """The body that ends there, before a tag that should begin there; None when that cannot be."""
+    if not envelope.startswith(_HEAD) or not envelope.startswith(_TAG, tag):
         return None
     uuid = envelope[tag + len(_TAG) : -len(_TAIL)]
     if not envelope.endswith(_TAIL) or not uuid.replace(b"-", b"").isalnum():

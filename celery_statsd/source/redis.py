@@ -40,7 +40,8 @@ PONG_WITHIN = 5.0
 MOST = 5000
 """Messages of one read."""
 
-_ARRIVALS = {b"pmessage", b"message"}
+_EVENT, _MARK = b"pmessage", b"message"
+"""What Redis calls a message of a pattern, and one of a channel."""
 
 
 class RedisSource(Source):
@@ -129,7 +130,7 @@ class RedisSource(Source):
             for reply in self._subscriber.replies():
                 if isinstance(reply, Exception):
                     raise reply
-                if reply[0] in _ARRIVALS:
+                if reply[0] in (_EVENT, _MARK):
                     self._early.append(reply)
                 else:
                     confirmed = True
@@ -182,12 +183,14 @@ class RedisSource(Source):
         self._heard_at = time.monotonic()
 
     def _arrive(self, reply: Any, messages: list[Message]) -> None:
+        if type(reply) is list and reply[0] == _EVENT:
+            messages.append(self._unwrapper.message(reply[-1]))
+            return
         if isinstance(reply, Exception):
             raise reply
-        if not isinstance(reply, list) or reply[0] not in _ARRIVALS:
+        if not isinstance(reply, list) or reply[0] != _MARK:
             return  # a PONG
         if self._lease is None or reply[-2] != self._lease.wire_channel:
-            messages.append(self._unwrapper.message(reply[-1]))
             return
         try:
             self._turn = self._lease.hear(reply[-1])

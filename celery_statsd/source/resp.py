@@ -9,6 +9,7 @@ of one pattern begin all alike, and that much of them is compared and not parsed
 import select
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
@@ -22,6 +23,7 @@ LONGEST = 512 * 1024 * 1024
 _DEEPEST = 8  # lists in lists
 _ALIKE = b"pmessage"
 _TEXT = 0x24  # $: a text of known length
+_END, _NEXT = 2, 3  # bytes of the end of a line, and of that and the sign of a text behind it
 
 
 class _Part(Exception):
@@ -55,34 +57,45 @@ class Subscriber:
         found: list[Any] = []
         at, end = 0, len(data)
         try:
-            while at < end:
-                if self._head:
-                    reply, at = self._message(data, at)
-                else:
-                    reply, at = _parsed(data, at)
-                    self._learn(reply, data)
+            while (at := self._alike(data, at, found)) < end:
+                reply, at = _parsed(data, at)
                 found.append(reply)
+                if not self._head:
+                    self._learn(reply, data)
         except _Part:
             pass
         finally:
             self._data = data[at:]
         return found
 
-    def _message(self, data: bytes, at: int) -> tuple[Any, int]:
-        """The reply at `at`: a message of the known pattern as [kind, channel, payload]."""
-        head = self._head
-        if not data.startswith(head, at):
-            return _parsed(data, at)
-        channel, at = _text(data, at + len(head))
-        payload, at = _text(data, at)
-        return [_ALIKE, channel, payload], at
+    def _alike(self, data: bytes, at: int, found: list[Any]) -> int:
+        """Add the messages of the known pattern that stand there whole, one after the other, as
+        [kind, channel, payload] each. Where another thing begins."""
+        head, find, most = self._head, data.find, len(data) - _END
+        size = len(head)
+        with suppress(ValueError):  # that is no length: `_parsed` tells what it is
+            while head and data.startswith(head, at):
+                line = find(b"\r\n", at + size)
+                channel = line + _END
+                after = channel + int(data[at + size : line])
+                next_line = find(b"\r\n", after + _NEXT)
+                payload = next_line + _END
+                end = payload + int(data[after + _NEXT : next_line])
+                # What is not found is at -1, and a length may be negative: no step goes back.
+                if not at < line < channel <= after < next_line < payload <= end <= most:
+                    break
+                if not data.startswith(b"\r\n$", after):
+                    break
+                found.append([_ALIKE, data[channel:after], data[payload:end]])
+                at = end + _END
+        return at
 
     def _learn(self, reply: Any, data: bytes) -> None:
         """Know how messages begin, by the first of them."""
         if isinstance(reply, list) and len(reply) == 4 and reply[0] == _ALIKE:
             pattern = reply[1]
             lead = data[:1] if data[:1] in (b"*", b">") else b"*"
-            self._head = lead + b"4\r\n$8\r\npmessage\r\n$%d\r\n%b\r\n" % (len(pattern), pattern)
+            self._head = lead + b"4\r\n$8\r\npmessage\r\n$%d\r\n%b\r\n$" % (len(pattern), pattern)
 
 
 def _parsed(data: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
@@ -107,20 +120,6 @@ def _parsed(data: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
         text = said.decode("utf-8", "replace")
         return (NoPermissionError if text.startswith("NOPERM") else ResponseError)(text), after
     raise ValueError(f"no reply of Redis begins with {data[at : at + 1]!r}")
-
-
-def _text(data: bytes, at: int) -> tuple[Any, int]:
-    """As `_parsed`, of what is mostly a text of known length."""
-    line = data.find(b"\r\n", at)
-    if line < 0:
-        raise _Part
-    if data[at] != _TEXT:
-        return _parsed(data, at)
-    begin = line + 2
-    end = begin + int(data[at + 1 : line])
-    if begin > end or end + 2 > len(data):
-        return _parsed(data, at)
-    return data[begin:end], end + 2
 
 
 def _list(data: bytes, at: int, size: int, depth: int) -> tuple[Any, int]:

@@ -105,3 +105,23 @@ def test_an_end_is_told(ends: tuple[socket.socket, Subscriber]) -> None:
     assert subscriber.wait(1)
     with pytest.raises(OSError, match="hung up"):
         subscriber.replies()
+
+
+def test_a_length_that_is_cut_leads_nowhere_else() -> None:
+    """The digits so far are a length, too: of something that stands at the beginning."""
+    first, second = message(b"c", b"p"), message(b"c" * 17, b"q")
+    cut = second.index(b"$17\r") + len(b"$17")
+    found = heard([first + first + second[:cut], second[cut:]])
+    assert [b"p", b"p", b"q"] == [reply[-1] for reply in found]
+
+
+def test_lengths_that_are_none_are_refused(ends: tuple[socket.socket, Subscriber]) -> None:
+    """Also where a message begins like all others."""
+    server, subscriber = ends
+    server.sendall(message(b"c", b"p"))
+    assert subscriber.wait(1)
+    assert 1 == len(subscriber.replies())
+    server.sendall(message(b"c", b"p").replace(b"$1\r\np", b"$x\r\np"))
+    assert subscriber.wait(1)
+    with pytest.raises(ValueError, match="x"):
+        subscriber.replies()
