@@ -14,9 +14,9 @@ flushes once more with the farewell, then lets each outlet finish, and closes th
 order, because each later part lives on what the earlier one hands it. The broker is left
 meanwhile: it has nothing more to give, and may be slow to say goodbye.
 
-A fault of our own: in feeding one message it costs that message, counted and logged; in a sink it
-costs a batch of that sink, counted and logged; anywhere else `run` says farewell and raises it,
-for an agent that lives and tells nothing is worse than one that is started anew.
+A fault of our own: at an event it costs that event, counted and logged; in a sink it costs a batch
+of that sink, counted and logged; anywhere else `run` says farewell and raises it, for an agent that
+lives and tells nothing is worse than one that is started anew.
 """
 
 import importlib

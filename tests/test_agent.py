@@ -22,9 +22,12 @@ from hypothesis import strategies as st
 from celery_statsd.agent import Agent, beat_after
 from celery_statsd.config import load
 from celery_statsd.errors import BrokerLost
+from celery_statsd.events import Received
 from celery_statsd.intake import refusal_of
+from celery_statsd.life import Life
 from celery_statsd.log import Log
 from celery_statsd.metric import Batch, Kind, Series, Timing
+from celery_statsd.passages import Passages
 from celery_statsd.pipeline import Pipeline
 from celery_statsd.sinks import sink_from
 from celery_statsd.sinks.base import Sink
@@ -518,17 +521,18 @@ def test_refused_messages_are_counted_by_reason_and_told_once() -> None:
     ] == stage.logged("message_refused")
 
 
-def test_a_fault_in_feeding_costs_one_message() -> None:
-    """What must not happen is counted as one bad event, told, and the next message is fed."""
+def test_a_fault_in_feeding_costs_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What must not happen is counted as one bad event, told, and the next one is taken in."""
+    received = Passages.received
 
-    class Fragile(Pipeline):
-        def feed(self, body: bytes, now: float) -> None:
-            if b"poison" in body:
-                raise RecursionError("too deep")
-            super().feed(body, now)
+    def fragile(self: Passages, event: Received, life: Life, now: float) -> bool:
+        if event.name == "poison":
+            raise ZeroDivisionError
+        return received(self, event, life, now)
 
+    monkeypatch.setattr(Passages, "received", fragile)
     sink = MemorySink()
-    with Stage([sink], pipeline=Fragile(host="me")) as stage:
+    with Stage([sink], pipeline=Pipeline(host="me")) as stage:
         stage.give(event(name="poison"), event(), event(name="poison"), event())
         wait_until(lambda: sink.counter("cluster", "all", "received") == 2, 5, "the good ones")
 

@@ -34,6 +34,9 @@ HEARTBEAT = 10
 LOOK_EVERY = 5.0
 """Seconds between two looks at our own queue: how much waits in it, and whether it knows us."""
 
+AT_ONCE = PREFETCH // 2
+"""Messages of one read, hardly more: the broker sends on while they are taken in."""
+
 PORTION = 256 * 1024
 """Bytes of one read of the socket."""
 
@@ -160,7 +163,7 @@ class AmqpSource(Source):
         if not readable:
             return
         with suppress(TimeoutError):  # half a frame: py-amqp keeps it, the heartbeats judge
-            while len(self._walker.messages) < PREFETCH and self._walker.size < HEAVY:
+            while len(self._walker.messages) < AT_ONCE and self._walker.size < HEAVY:
                 self._read_frames()
                 self._note_awake()
                 if not self._readable(0):
