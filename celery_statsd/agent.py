@@ -50,7 +50,7 @@ from celery_statsd.vitals import Vitals
 IDLE = 0.5
 """Seconds the listening loop waits for a message before it looks at the time."""
 
-SHORTEST_BREATH, LONGEST_BREATH, MANY = 0.01, 0.1, 500
+SHORTEST_BREATH, LONGEST_BREATH, MANY = 0.01, 0.2, 1000
 """Seconds it lets messages gather after a read that found some: to be woken for each of them would
 be most of what they cost. As long as fewer than so many gather."""
 
@@ -274,7 +274,7 @@ class Agent:
             # Not by waiting for `_stopping`: a signal is answered in this thread, and would wait
             # for ever for the lock of an event that this thread is waiting for.
             time.sleep(self._breath)
-            if heard < MANY // 4:
+            if heard < MANY // 2:
                 self._breath = min(LONGEST_BREATH, self._breath * 1.25)
 
     def _look_at_the_time(self, now: float) -> None:
