@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.load import SHAPES, Load, Message, Plan, load
@@ -34,6 +35,9 @@ TICK, FLUSH = 1.0, 10.0
 
 LAG = 0.005
 """Seconds from the publishing of a message to its arrival."""
+
+TOGETHER = 100
+"""Messages that come together, as they do to an agent that has something to do."""
 
 INSTRUCTED = 2000
 """Events of a run under valgrind, which is fifty times slower."""
@@ -60,9 +64,16 @@ def decoded(messages: Iterable[Message]) -> None:
 def fed(messages: Iterable[Message]) -> Pipeline:
     """Feed each message; no time passes."""
     pipeline = Pipeline()
-    for message in messages:
-        pipeline.feed(message.body, message.at + LAG)
+    for bodies, now in together(messages):
+        pipeline.feed_all(iter(bodies), now)
     return pipeline
+
+
+def together(messages: Iterable[Message]) -> Iterator[tuple[list[bytes], float]]:
+    """The bodies that come together, and when."""
+    waiting = iter(messages)
+    while some := list(islice(waiting, TOGETHER)):
+        yield [message.body for message in some], some[-1].at + LAG
 
 
 def run(messages: Iterable[Message], pipeline: Pipeline) -> River:
@@ -77,12 +88,11 @@ def run(messages: Iterable[Message], pipeline: Pipeline) -> River:
         flushes.append((time.process_time() - began) * 1000)
         add_up(totals, batch)
 
-    for message in messages:
-        now = message.at + LAG
+    for bodies, now in together(messages):
         if not tick:
             pipeline.begin(now)
             tick, flush = now + TICK, now + FLUSH
-        pipeline.feed(message.body, now)
+        pipeline.feed_all(iter(bodies), now)
         if now >= tick:
             pipeline.tick(now)
             tick += TICK

@@ -33,6 +33,8 @@ from celery_statsd.scope import Scope
 from celery_statsd.scribe import Scribe
 from celery_statsd.tracker import Tracker
 
+_NOBODYS = Trail()  # where there is no sender yet
+
 
 class Sluice:
     """The way of the events to `passages`, `tracker` and `roster`.
@@ -76,7 +78,8 @@ class Sluice:
         What it raises is a fault of ours, and has cost the event or the body it was at: called
         again with the same iterator it goes on behind that.
         """
-        self._take(self._decoded, now)
+        if length_hint(self._decoded):  # what a fault has left
+            self._take(self._decoded, now)
         self._decode(bodies, now)
         self._take(self._decoded, now)
 
@@ -113,7 +116,7 @@ class Sluice:
         doubles.prepare(number)
         sender: Sender = "", None
         hostname, pid = sender
-        trail, life = Trail(), None
+        trail, life = _NOBODYS, None
         try:
             for event in events:
                 if event.pid != pid or event.hostname != hostname:
