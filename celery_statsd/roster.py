@@ -149,10 +149,10 @@ class Roster:
         return life, told
 
     def booked(self, sender: Sender, now: float) -> Life | None:
-        """The enrolled life of that process, if it was booked by `life` within BOOKED seconds: to
-        be heard of it then tells nothing more."""
+        """The life of that process, if it was booked by `life` within BOOKED seconds: to hear of it
+        then tells nothing more."""
         life = self._lives.get(sender)
-        if life is None or not life.enrolled or not 0.0 <= now - life.booked_at < BOOKED:
+        if life is None or not 0.0 <= now - life.booked_at < BOOKED:
             return None
         life.seen_at = now
         return life

@@ -111,7 +111,7 @@ class Sluice:
 
     def _take(self, events: Iterator[Known], now: float) -> None:
         """Let each go its way. Those of one process come one after the other, as a rule."""
-        ways, doubles, booked = self._usual, self.doubles, self._roster.booked
+        ways, doubles = self._usual, self.doubles
         number, counted = length_hint(events), 0
         doubles.prepare(number)
         sender: Sender = "", None
@@ -129,7 +129,7 @@ class Sluice:
                 elif trail.saw(event.clock, event.timestamp):
                     self._note_double()
                 else:
-                    life = life or booked(sender, now) or self._book(event, now)
+                    life = life or self._life_of(event, sender, now)
                     if way(event, life, now):
                         counted += 1
                     else:
@@ -155,7 +155,8 @@ class Sluice:
         elif trail.saw(event.clock, event.timestamp):
             self._note_double()
         else:
-            self._take_unusual(cast("TaskEvent", event), self._book(event, now), now)
+            life = self._life_of(event, (event.hostname, event.pid), now)
+            self._take_unusual(cast("TaskEvent", event), life, now)
 
     def _note_double(self) -> None:
         self.ledger.doubled += 1
@@ -172,10 +173,11 @@ class Sluice:
             self._passages.hand_over(event.uuid)
             self._scribe.measure(self._tracker.sent(event))
 
-    def _book(self, event: Event, now: float) -> Life:
-        """The life that sent a task event, from now on booked and enrolled."""
-        life, told = self._roster.life(event, now)
-        self._scribe.measure(told)
+    def _life_of(self, event: Event, sender: Sender, now: float) -> Life:
+        life = self._roster.booked(sender, now)
+        if life is None:
+            life, told = self._roster.life(event, now)
+            self._scribe.measure(told)
         if not life.enrolled:
             self._lanes.enrol(life)
         return life

@@ -39,7 +39,7 @@ def closed(**settings: Any) -> Pipeline:
             life.note_start(event.timestamp)
         return False
 
-    pipeline._usual = dict.fromkeys(pipeline._usual, refuse)
+    pipeline._sluice._usual = dict.fromkeys(pipeline._sluice._usual, refuse)
     passages.sent = lambda *_: False  # type: ignore[method-assign]
     return pipeline
 
