@@ -33,7 +33,8 @@ from celery_statsd.scope import Scope
 from celery_statsd.scribe import Scribe
 from celery_statsd.tracker import Tracker
 
-_NOBODYS = Trail()  # where there is no sender yet
+_NOBODY: Sender = "", None
+_NOBODYS = Trail()  # before the first event: nothing is ever put into it
 
 
 class Sluice:
@@ -114,12 +115,11 @@ class Sluice:
         ways, doubles = self._usual, self.doubles
         number, counted = length_hint(events), 0
         doubles.prepare(number)
-        sender: Sender = "", None
-        hostname, pid = sender
-        trail, life = _NOBODYS, None
+        hostname: str | None = None  # nobody's: an empty one is somebody's
+        sender, pid, trail, life = _NOBODY, None, _NOBODYS, None
         try:
             for event in events:
-                if event.pid != pid or event.hostname != hostname:
+                if event.hostname != hostname or event.pid != pid:
                     hostname, pid = sender = event.hostname, event.pid
                     trail, life = doubles.trail(sender), None
                 way = ways.get(type(event))

@@ -64,6 +64,19 @@ def test_what_comes_together_is_as_if_it_came_alone(pipeline: Pipeline) -> None:
     assert pipeline.dump() == alone.dump()
 
 
+def test_who_has_no_name_is_somebody_all_the_same() -> None:
+    """What it says is remembered, and by no other pipeline."""
+    nobody = Process("", None)  # type: ignore[arg-type]
+    said = body(nobody.sent("a", NOON))
+    for _ in range(2):
+        made = Pipeline()
+        made.begin(NOON)
+        made.feed(said, NOON)
+        assert (1, 0) == (made.ledger.counted, made.ledger.doubled)
+        made.feed(said, NOON)
+        assert (1, 1) == (made.ledger.counted, made.ledger.doubled)
+
+
 def test_the_lag_of_a_message_is_that_of_its_last_event(entrance: Sluice) -> None:
     """One for each message in which there is an event."""
     worker = Process()
