@@ -121,6 +121,7 @@ class Agent:
         self._settings: Settings | None = None
         self._looked_at = 0.0
         self._breath = SHORTEST_BREATH
+        self._easing = False
         self._tick_at = 0.0
         self._checkpoint_at = 0.0
         self._commits = 0
@@ -156,7 +157,7 @@ class Agent:
         self._start()
         try:
             while not self._stopping.is_set():
-                self._breathe(self._listen(IDLE))
+                self._breathe(self._listen(0.0 if self._easing else IDLE))
             self._take_last_words()
         finally:
             self.stop()
@@ -273,7 +274,7 @@ class Agent:
         elif heard:
             # Not by waiting for `_stopping`: a signal is answered in this thread, and would wait
             # for ever for the lock of an event that this thread is waiting for.
-            time.sleep(self._breath)
+            time.sleep(SHORTEST_BREATH if self._easing else self._breath)
             if heard < MANY // 2:
                 self._breath = min(LONGEST_BREATH, self._breath * 1.25)
 
@@ -282,8 +283,8 @@ class Agent:
             self._chronicle.tick(now)
             self._tick_at = now
             self._doubt_the_silence(now)
-        if beat_after(now, self._speaker.interval) - now < EASE:
-            self._chronicle.ease()
+        left = beat_after(now, self._speaker.interval) - now
+        self._easing = left < EASE and self._chronicle.ease()
         due = not self._checkpoint_at <= now < self._checkpoint_at + CHECKPOINT
         # What was made safe elsewhere, with a flush, the broker is told of at once: were we killed
         # before, the next of the group would count it too.

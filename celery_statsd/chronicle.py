@@ -178,9 +178,10 @@ class Chronicle:
         self.pipeline.tick(now)
         self._write(Ticked(now))
 
-    def ease(self) -> None:
-        """Have less to do at the coming flush. Nothing to write down: it changes no number."""
-        self.pipeline.ease()
+    def ease(self) -> bool:
+        """Have less to do at the coming flush; whether there was much. Nothing to write down: it
+        changes no number."""
+        return self.pipeline.ease()
 
     def flush(
         self, now: float, last: bool = False, stamp: float | None = None, cut: str = ""

@@ -305,11 +305,12 @@ class Lanes:
         part = len(self._lanes) * self.stride // AT_ONCE + 1
         self._fold_in_turn(aggregator, list(islice(self._lanes.values(), part)))
 
-    def ease(self, aggregator: Aggregator) -> None:
-        """Fold some lanes, if so many have news that to fold them all would take its time."""
+    def ease(self, aggregator: Aggregator) -> bool:
+        """Fold some lanes, if MUCH have news: to fold them all would take its time. If they had."""
         news = [lane for lane in self._lanes.values() if lane.has_news]
         if len(news) > MUCH:
             self._fold_in_turn(aggregator, news[:EASED])
+        return len(news) > MUCH
 
     def _fold_in_turn(self, aggregator: Aggregator, some: Sequence[Lane]) -> None:
         for lane in self._fold(aggregator, some):

@@ -165,10 +165,10 @@ class Pipeline:
             self._scribe.measure(self._roster.judge())
         self._settle(now, at_once=True)
 
-    def ease(self) -> None:
-        """Do a part of what the coming flush would have to, if that is much: some ms. Nothing that
-        is told depends on it."""
-        self._lanes.ease(self._aggregator)
+    def ease(self) -> bool:
+        """Do a part of what the coming flush would have to, if that is much: some ms. Whether it
+        was; nothing that is told depends on it."""
+        return self._lanes.ease(self._aggregator)
 
     def flush(self, now: float, last: bool = False) -> Batch:
         """All since the last flush. `last`: the farewell, after which nothing more is said, so

@@ -542,6 +542,22 @@ def test_a_fault_in_feeding_costs_one_event(monkeypatch: pytest.MonkeyPatch) -> 
     assert stage.error is None
 
 
+def test_it_eases_the_coming_flush_as_long_as_there_is_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without waiting for messages in between, which would take half a second each time."""
+    eased: list[bool] = []
+
+    class Much(Pipeline):
+        def ease(self) -> bool:
+            eased.append(len(eased) < 100)
+            return eased[-1]
+
+    monkeypatch.setattr("celery_statsd.agent.EASE", 1000.0)
+    with Stage([MemorySink()], pipeline=Much(host="me")):
+        wait_until(lambda: len(eased) > 100, 20, "all is eased")
+
+
 # --- the broker is away ----------------------------------------------------------------------
 
 

@@ -153,8 +153,8 @@ def test_many_lanes_are_folded_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> No
     lanes, made = Lanes(Queues()), adding()
     for place in range(7):
         work(lanes.of(f"task{place}", "q"))
-    for left in (5, 3, 3):
-        lanes.ease(made)
+    for much, left in ((True, 5), (True, 3), (False, 3)):
+        assert much is lanes.ease(made)
         assert left == sum(lanes.of(f"task{place}", "q").has_news for place in range(7))
     lanes.fold(made)
     assert 7 == len(lanes)
