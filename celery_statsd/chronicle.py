@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import length_hint
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from uuid import uuid4
@@ -63,6 +64,8 @@ PORTION = 4 * 1024 * 1024
 
 AT_A_TIME = 200
 """Messages that go through the pipeline together: they stay in the processor's cache."""
+
+_ALL, _NONE = (-1, -1), (0, 0)  # bodies and events that are not taken in: before, and after
 
 _UNREADABLE = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 
@@ -264,19 +267,24 @@ class Chronicle:
 
     def _feed_all(self, bodies: Sequence[bytes], now: float) -> None:
         for start in range(0, len(bodies), AT_A_TIME):
-            waiting = iter(bodies[start : start + AT_A_TIME])
-            while not self._fed(waiting, now):
-                pass
+            waiting, left = iter(bodies[start : start + AT_A_TIME]), _ALL
+            while left != _NONE:
+                before, left = left, self._left(waiting, now)
+                if left == before:  # a fault that nothing gets past: told, and never for ever
+                    break
+            for _ in waiting:
+                self.pipeline.refuse("fault")
 
-    def _fed(self, bodies: Iterator[bytes], now: float) -> bool:
-        """Whether the pipeline has taken all. A fault of ours costs what it was at."""
+    def _left(self, bodies: Iterator[bytes], now: float) -> tuple[int, int]:
+        """Have the pipeline take all; the bodies and the events it has not. A fault of ours costs
+        what it was at."""
         try:
             self.pipeline.feed_all(bodies, now)
         except Exception as error:  # what comes behind it may be better
             self.pipeline.ledger.write_off("fault")
             self._faulty.tell(time.monotonic(), error)
-            return False
-        return True
+            return length_hint(bodies), self.pipeline.waiting
+        return _NONE
 
     def _write(self, record: Record) -> None:
         if self._journal is not None and self._sound:

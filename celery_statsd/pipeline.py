@@ -136,6 +136,11 @@ class Pipeline:
             self._lanes.fold_part(self._aggregator)
             self._fold_lags()
 
+    @property
+    def waiting(self) -> int:
+        """Events that a fault of ours has kept out; they come first the next time."""
+        return self._sluice.waiting
+
     def refuse(self, reason: str) -> None:
         """Count a message that is not even tried: its reason is one word."""
         self.ledger.events += 1

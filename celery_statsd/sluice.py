@@ -79,10 +79,15 @@ class Sluice:
         What it raises is a fault of ours, and has cost the event or the body it was at: called
         again with the same iterator it goes on behind that.
         """
-        if length_hint(self._decoded):  # what a fault has left
+        if self.waiting:
             self._take(self._decoded, now)
         self._decode(bodies, now)
         self._take(self._decoded, now)
+
+    @property
+    def waiting(self) -> int:
+        """Events that are decoded and not taken in: what a fault has left."""
+        return length_hint(self._decoded)
 
     def _decode(self, bodies: Iterable[bytes], now: float) -> None:
         """Make events of bodies; what is decoded when one fails is there all the same."""

@@ -344,3 +344,26 @@ def test_nothing_lasts_without_a_journal(tmp_path: Path) -> None:
     """With one it does."""
     assert opened(tmp_path / "j")[0].lasting
     assert not Chronicle(Pipeline, SINKS, Log(stream=io.StringIO())).lasting
+
+
+@pytest.mark.parametrize("where", ["feed_all", "fold"])
+def test_a_fault_that_nothing_gets_past_is_counted_and_ends(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message that was not taken in is a bad event; one that was is counted all the same."""
+    feed_all = Pipeline.feed_all
+
+    def fails(self: Pipeline, bodies: Iterator[bytes], now: float) -> None:
+        if where == "fold":
+            feed_all(self, bodies, now)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Pipeline, "feed_all", fails)
+    worker = Process()
+    chronicle = Chronicle(Pipeline, (), Log(stream=io.StringIO()))
+    chronicle.open(None, NOON)
+    chronicle.feed([body(worker.received(uuid, NOON)) for uuid in "abc"], NOON)
+    ledger = chronicle.pipeline.ledger
+    assert ledger.balanced()
+    assert (3 if where == "fold" else 0) == ledger.counted
+    assert {"fault": 1 if where == "fold" else 5} == dict(ledger.bad)
