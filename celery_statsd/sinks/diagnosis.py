@@ -25,9 +25,7 @@ _asked = struct.Struct("=BBBxI")  # family, protocol, which attributes, which st
 _ports = struct.Struct(">HH")  # source and destination, each before its address of 16 bytes
 _rest = struct.Struct("=III")  # interface, cookie
 _attribute = struct.Struct("=HH")  # length, type
-_memory = struct.Struct(
-    "=9I"
-)  # the last are the datagrams there was no room for (SK_MEMINFO_DROPS)
+_memory = struct.Struct("=9I")  # the last: the datagrams there was no room for (SK_MEMINFO_DROPS)
 _waiting = struct.Struct("=4xI")  # bytes in the queue, behind the time its timer expires
 _INODE = 16  # where it stands behind that
 _SOCKET = _head.size + 4 + _ports.size + 2 * 16 + _rest.size  # where a socket's numbers begin

@@ -53,9 +53,9 @@ class Receiver:
         alone, else to any address."""
         if not self._tiers:
             return []
-        if self._diagnosis.works:
-            row = self._diagnosis.row()
-            return [row] if row else []
+        row = self._diagnosis.row() if self._diagnosis.works else None
+        if row:
+            return [row]
         tables = {name: list(_bound(name, self._port)) for name in ("udp", "udp6")}
         for table, address in self._tiers:
             rows = [row for bound, row in tables[table] if bound == address]
